@@ -1,0 +1,1 @@
+"""A voice becomes audio tokens for every video frame."""

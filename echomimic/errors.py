@@ -1,0 +1,25 @@
+"""Errors a user can cause. Each message is one sentence: what is wrong, where, what to do."""
+
+
+class EchoMimicError(Exception):
+    """Base of every error that is shown to the user as a sentence instead of a traceback."""
+
+
+class OptionsError(EchoMimicError, ValueError):
+    """An option, or a combination of options, that cannot work."""
+
+
+class WeightsError(EchoMimicError):
+    """A model file that is missing, damaged, unsafe, or not what its name says."""
+
+
+class MediaError(EchoMimicError):
+    """A picture, sound or video file that cannot be read or written."""
+
+
+class PortraitError(EchoMimicError):
+    """A portrait that cannot be prepared."""
+
+
+class SamplingError(EchoMimicError):
+    """Denoising produced something that is not a picture."""

@@ -1,0 +1,1 @@
+"""Sampling in small pure functions, none of which knows the model."""

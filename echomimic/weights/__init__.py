@@ -1,0 +1,1 @@
+"""Model files: layout, reading, checking, converting."""

@@ -1,0 +1,92 @@
+"""Fixtures shared by the tests: where stored tensors are, and how random weights are made."""
+
+import json
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "tests" / "data"
+
+
+def _golden_dir() -> Path:
+    chosen = os.environ.get("ECHOMIMIC_GOLDEN")
+    if chosen:
+        return (ROOT / chosen).resolve()
+    shared = ROOT / "../shared/golden"
+    return shared.resolve() if shared.is_dir() else DATA / "golden"
+
+
+GOLDEN = _golden_dir()
+
+
+def inputs_dir() -> Path | None:
+    """The real portraits and voices, or None where they are not at hand."""
+    candidates = [GOLDEN / "inputs", GOLDEN / "../inputs"]
+    if "ECHOMIMIC_INPUTS" in os.environ:
+        candidates.insert(0, ROOT / os.environ["ECHOMIMIC_INPUTS"])
+    return next((path.resolve() for path in candidates if path.is_dir()), None)
+
+
+def real_input(name: str) -> Path:
+    """A file of the real inputs; skips the test where it is absent."""
+    folder = inputs_dir()
+    if folder is None or not (folder / name).is_file():
+        pytest.skip(f"real input {name} is not at hand (set ECHOMIMIC_INPUTS)")
+    return folder / name
+
+
+def golden_file(name: str) -> Path:
+    """A stored file of the official code; skips the test where it is absent."""
+    path = GOLDEN / name
+    if not path.is_file():
+        pytest.skip(f"golden {name} is not at hand (set ECHOMIMIC_GOLDEN)")
+    return path
+
+
+def golden_tensors(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a golden safetensors file."""
+    with safe_open(golden_file(name), "pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def golden_arrays(name: str) -> dict[str, np.ndarray]:
+    return dict(np.load(golden_file(name)))
+
+
+def golden_json(name: str) -> dict:
+    return json.loads(golden_file(name).read_text())
+
+
+def golden_config() -> dict:
+    return golden_json("tiny/config.json")
+
+
+def recipe_tensor(tag: str, component: str, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Random weight made from its official name (golden README, "Weights")."""
+    seed = zlib.crc32(f"{tag}/{component}/{name}".encode())
+    weight = torch.randn(
+        shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32
+    )
+    if len(shape) >= 2:
+        weight = weight * (1 / math.sqrt(math.prod(shape[1:])))
+    elif name.endswith("weight"):
+        weight = 1 + 0.1 * weight
+    else:
+        weight = 0.05 * weight
+    return weight.half().float()
+
+
+def fill_from_recipe(module: torch.nn.Module, component: str, tag: str | None = None):
+    """Give `module`, whose parameter names are the official ones, the recipe's weights."""
+    tag = tag or golden_config()["tag"]
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(recipe_tensor(tag, component, name, tuple(parameter.shape)))
+    return module.eval().requires_grad_(False)
