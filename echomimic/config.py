@@ -1,4 +1,4 @@
-"""Everything that can be chosen: network shapes, model variants, sampling options, compatibility."""
+"""Everything that can be chosen: network shapes, variants, sampling options, compatibility."""
 
 from __future__ import annotations
 
@@ -108,14 +108,59 @@ VARIANTS: dict[str, Variant] = {
     row.name: row
     for row in (
         # fmt: off
-        Variant("audio", "denoising_unet", "motion_module",
-                "reference_unet", "face_locator", 1, 30, 2.5, 2, 1.5, False),
-        Variant("audio_acc", "denoising_unet_acc", "motion_module_acc",
-                "reference_unet", "face_locator", 1, 6, 1.0, 2, 1.5, True),
-        Variant("landmark", "denoising_unet_pose", "motion_module_pose",
-                "reference_unet_pose", "face_locator_pose", 3, 30, 2.5, 3, None, False, 240),
-        Variant("landmark_acc", "denoising_unet_pose_acc", "motion_module_pose_acc",
-                "reference_unet_pose", "face_locator_pose", 3, 6, 1.0, 3, None, True),
+        Variant(
+            "audio",
+            "denoising_unet",
+            "motion_module",
+            "reference_unet",
+            "face_locator",
+            1,
+            30,
+            2.5,
+            2,
+            1.5,
+            False,
+        ),
+        Variant(
+            "audio_acc",
+            "denoising_unet_acc",
+            "motion_module_acc",
+            "reference_unet",
+            "face_locator",
+            1,
+            6,
+            1.0,
+            2,
+            1.5,
+            True,
+        ),
+        Variant(
+            "landmark",
+            "denoising_unet_pose",
+            "motion_module_pose",
+            "reference_unet_pose",
+            "face_locator_pose",
+            3,
+            30,
+            2.5,
+            3,
+            None,
+            False,
+            240,
+        ),
+        Variant(
+            "landmark_acc",
+            "denoising_unet_pose_acc",
+            "motion_module_pose_acc",
+            "reference_unet_pose",
+            "face_locator_pose",
+            3,
+            6,
+            1.0,
+            3,
+            None,
+            True,
+        ),
         # fmt: on
     )
 }
@@ -148,7 +193,9 @@ class Compatibility:
     int16_audio: bool = False  # 5.1: the waveform rounded to 16 bit
     official_num_frames: bool = False  # D8: about two frames more than the audio lasts
     bgr_detector: bool = False  # D6: the face detector sees blue and red swapped
-    official_crop: bool = False  # 7.4-7.7: shrinking square, stretched, mask lost at the border (D4)
+    official_crop: bool = (
+        False  # 7.4-7.7: shrinking square, stretched, mask lost at the border (D4)
+    )
     truncate_frames: bool = False  # D28: pixels cut, not rounded, to 8 bit
 
     @classmethod
@@ -188,13 +235,9 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_inference_steps <= 1000:
-            raise OptionsError(
-                f"steps must be between 1 and 1000, not {self.num_inference_steps}."
-            )
+            raise OptionsError(f"steps must be between 1 and 1000, not {self.num_inference_steps}.")
         if not self.guidance_scale >= 1:
-            raise OptionsError(
-                f"cfg must be 1 (no guidance) or more, not {self.guidance_scale}."
-            )
+            raise OptionsError(f"cfg must be 1 (no guidance) or more, not {self.guidance_scale}.")
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionsError(f"seed must be between 0 and {MAX_SEED}, not {self.seed}.")
         if self.context_frames < 1:

@@ -90,3 +90,45 @@ def fill_from_recipe(module: torch.nn.Module, component: str, tag: str | None = 
         for name, parameter in module.named_parameters():
             parameter.copy_(recipe_tensor(tag, component, name, tuple(parameter.shape)))
     return module.eval().requires_grad_(False)
+
+
+def golden_unet_config():
+    """The denoising UNet's configuration, read from the official one beside the goldens."""
+    from echomimic.config import MotionConfig, UNetConfig
+
+    stored = golden_config()
+    unet, extra = stored["unet"], stored["denoising_additional"]
+    motion = extra["motion_module_kwargs"]
+    widths = tuple(unet["block_out_channels"])
+    return UNetConfig(
+        channels=widths,
+        attention=(True,) * (len(widths) - 1) + (False,),
+        layers_per_level=unet["layers_per_block"],
+        num_heads=unet["attention_head_dim"],  # historical misnaming, spec 1.4
+        norm_groups=unet["norm_num_groups"],
+        audio_dim=extra["cross_attention_dim"],
+        motion=MotionConfig(
+            motion["num_attention_heads"], motion["temporal_position_encoding_max_len"]
+        ),
+    )
+
+
+def golden_landmark_encoder_config(in_channels: int):
+    from echomimic.config import LandmarkEncoderConfig
+
+    stored = golden_config()["face_locator"]
+    return LandmarkEncoderConfig(
+        in_channels,
+        tuple(stored["block_out_channels"]),
+        stored["conditioning_embedding_channels"],
+    )
+
+
+def fold(clips: torch.Tensor) -> torch.Tensor:
+    """The official (b, c, f, h, w) → ours, (b f, c, h, w)."""
+    return clips.transpose(1, 2).flatten(0, 1)
+
+
+def golden_info(name: str) -> dict:
+    """What a golden safetensors file says of itself."""
+    return json.loads(golden_tensors(name)[1].get("info", "{}"))

@@ -1,0 +1,70 @@
+"""Face mask or landmark image → features added after the UNet's first convolution (spec 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import LandmarkEncoderConfig
+from .layers import Builder
+
+ENCODE_CHUNK = 16  # frames; about 16 MiB of activations each at 512x512 in half precision
+
+
+class LandmarkEncoder(nn.Module):
+    """A stack of convolutions, named `face_locator` in the weight files."""
+
+    def __init__(
+        self,
+        config: LandmarkEncoderConfig,
+        *,
+        operations: Any = nn,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        build = Builder(operations, device, dtype)
+        self.conv_in = build.conv(config.in_channels, config.channels[0])
+        self.blocks = nn.ModuleList()
+        for width, wider in zip(config.channels, config.channels[1:], strict=False):
+            self.blocks += [build.conv(width, width), build.conv(width, wider, stride=2)]
+        self.conv_out = build.conv(config.channels[-1], config.out_channels)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.conv_in.weight.dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(f, c, H, W) in 0..1 → (f, d, H / 8, W / 8)."""
+        x = F.silu(self.conv_in(images))
+        for block in self.blocks:
+            x = F.silu(block(x))
+        return self.conv_out(x)
+
+
+def encode_landmarks(
+    encoder: LandmarkEncoder,
+    images: Tensor,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Every frame once, a few at a time: (f, c, H, W) → (f, d, h, w) on the CPU.
+
+    `device` and `dtype` are those of the computation. The features of a long clip can be larger
+    than the weights (1.3 MiB a frame at 512x512 in half precision), so they stay in main memory
+    and the sampler fetches the frames of its window.
+    """
+    features = []
+    for start in range(0, len(images), ENCODE_CHUNK):
+        chunk = images[start : start + ENCODE_CHUNK].to(device, dtype)
+        features.append(encoder(chunk).cpu())
+        if on_progress is not None:
+            on_progress(start + len(chunk), len(images))
+    return torch.cat(features)

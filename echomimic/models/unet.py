@@ -1,0 +1,304 @@
+"""The UNet of both roles: it reads the portrait once, and it denoises (spec 2, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import UNetConfig
+from .attention import (
+    AttentionFunction,
+    Context,
+    KeysValues,
+    SpatialTransformer,
+    TransformerBlock,
+    sdpa,
+)
+from .layers import Builder, Downsample, ResnetBlock, TimeEmbedding, Upsample
+from .motion_module import MotionModule
+
+
+class Level(nn.Module):
+    """Resnet, transformer, motion module, for each layer of one resolution."""
+
+    def __init__(
+        self,
+        widths: Sequence[tuple[int, int]],  # in and out, for each resnet
+        attention: bool,
+        config: UNetConfig,
+        build: Builder,
+    ) -> None:
+        super().__init__()
+        width, time_width = widths[0][1], 4 * config.channels[0]
+        heads, groups = config.num_heads, config.norm_groups
+        self.resnets = nn.ModuleList(
+            ResnetBlock(inputs, outputs, time_width, groups, build) for inputs, outputs in widths
+        )
+        self.attentions = nn.ModuleList()
+        self.motion_modules = nn.ModuleList()
+        for _ in range(self.num_temporal()):
+            if attention:
+                self.attentions.append(
+                    SpatialTransformer(width, heads, groups, config.audio_dim, build)
+                )
+            if config.motion is not None:
+                motion = config.motion
+                self.motion_modules.append(
+                    MotionModule(width, motion.num_heads, groups, motion.max_frames, build)
+                )
+
+    def num_temporal(self) -> int:
+        """How many transformers and motion modules there are."""
+        return len(self.resnets)
+
+    def mix(self, index: int, x: Tensor, context: Context) -> Tensor:
+        """The transformer and the motion module of one layer: (b f, c, h, w), same shape out."""
+        if self.attentions:
+            x = self.attentions[index](x, context)
+        if self.motion_modules:
+            x = self.motion_modules[index](x, context)
+        return x
+
+
+class DownLevel(Level):
+    """Layers, then half the resolution for the next level."""
+
+    def __init__(
+        self,
+        widths: Sequence[tuple[int, int]],
+        attention: bool,
+        last: bool,
+        config: UNetConfig,
+        build: Builder,
+    ) -> None:
+        super().__init__(widths, attention, config, build)
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(widths[0][1], build)])
+
+    def forward(self, x: Tensor, context: Context) -> list[Tensor]:
+        """(b f, c, h, w) → the skips of this level, the last of which is its output."""
+        skips = []
+        for index, resnet in enumerate(self.resnets):
+            x = self.mix(index, resnet(x, context.time), context)
+            skips.append(x)
+        for downsample in self.downsamplers:
+            x = downsample(x)
+            skips.append(x)
+        return skips
+
+
+class MidLevel(Level):
+    """Two resnets with one transformer and one motion module between them."""
+
+    def num_temporal(self) -> int:
+        return len(self.resnets) - 1
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(b f, c, h, w) → (b f, c, h, w)."""
+        first, second = self.resnets
+        return second(self.mix(0, first(x, context.time), context), context.time)
+
+
+class UpLevel(Level):
+    """Layers that each take a skip, then twice the resolution for the next level."""
+
+    def __init__(
+        self,
+        widths: Sequence[tuple[int, int]],
+        attention: bool,
+        last: bool,
+        config: UNetConfig,
+        build: Builder,
+    ) -> None:
+        super().__init__(widths, attention, config, build)
+        self.upsamplers = nn.ModuleList([] if last else [Upsample(widths[0][1], build)])
+
+    def forward(self, x: Tensor, skips: list[Tensor], context: Context) -> Tensor:
+        """(b f, c, h, w) → (b f, c', h', w'); takes its skips from the end of the list."""
+        for index, resnet in enumerate(self.resnets):
+            x = resnet(torch.cat([x, skips.pop()], dim=1), context.time)
+            x = self.mix(index, x, context)
+        for upsample in self.upsamplers:
+            x = upsample(x, tuple(skips[-1].shape[2:]))
+        return x
+
+
+class UNet(nn.Module):
+    """Reference UNet or denoising UNet, by its configuration. Parameters are named as published.
+
+    Frames are folded into the batch, `(b f)`; only the motion modules tell them apart.
+    """
+
+    def __init__(
+        self,
+        config: UNetConfig,
+        *,
+        operations: Any = nn,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        attention: AttentionFunction = sdpa,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.attention = attention
+        build = Builder(operations, device, dtype)
+        first, last = config.channels[0], config.channels[-1]
+        self.conv_in = build.conv(config.in_channels, first)
+        self.time_embedding = TimeEmbedding(first, build)
+        self.down_blocks = _down_levels(config, build)
+        self.mid_block = MidLevel([(last, last)] * 2, True, config, build)
+        self.up_blocks = _up_levels(config, build)
+        if config.out_channels is not None:
+            self.conv_norm_out = build.group_norm(config.norm_groups, first, eps=1e-5)
+            self.conv_out = build.conv(first, config.out_channels)
+        for name, module in self.named_modules():
+            if isinstance(module, TransformerBlock):
+                module.name = name
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the stored weights."""
+        return self.conv_in.weight.dtype
+
+    def forward(
+        self,
+        latents: Tensor,
+        t: Tensor | float,
+        *,
+        num_frames: int = 1,
+        conditional: Sequence[bool] | None = None,
+        reference: Mapping[str, KeysValues] | None = None,
+        audio: Mapping[str, KeysValues] | None = None,
+        face: Tensor | None = None,
+        attention: AttentionFunction | None = None,
+    ) -> Tensor:
+        """Predict v: latents (b f, 4, h, w) → (b f, 4, h, w).
+
+        t: one timestep, or one per clip (b,).
+        conditional: for each clip whether it is shown the conditions; None: all are.
+        reference: `project_reference`, one entry for all clips or one per conditional clip.
+        audio: `project_audio` of the frames of the conditional clips, or None for silence.
+        face: landmark features (1 or frames of the conditional clips, d, h, w), or None.
+        """
+        num_clips = len(latents) // num_frames
+        order = _unconditional_first(conditional, num_clips)
+        latents, t = _reorder(latents, order, num_frames), _per_clip(t, latents, order)
+        free_clips = 0 if conditional is None else num_clips - sum(map(bool, conditional))
+        context = self._context(t, latents.dtype, num_frames, attention)
+        context = replace(
+            context,
+            free_rows=free_clips * num_frames,
+            reference=reference or {},
+            audio=audio or {},
+        )
+        output = self._run(latents, context, face)
+        return _reorder(output, order and _inverse(order), num_frames)
+
+    def reference_features(
+        self, latents: Tensor, t: Tensor | float = 0, *, full_output: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What each transformer block attends with, by block name (spec 3.3).
+
+        latents (b, 4, h, w) → features (b, h' w', d) and, with `full_output`, the UNet's output;
+        otherwise the work after the last feature is left out and None is returned.
+        """
+        features: dict[str, Tensor] = {}
+        last = None if full_output else self.transformer_blocks()[-1].name
+        context = self._context(_per_clip(t, latents, None), latents.dtype, 1, None)
+        output = self._run(latents, replace(context, recorded=features, stop_at=last), None)
+        return features, output if full_output else None
+
+    def transformer_blocks(self) -> list[TransformerBlock]:
+        """In the order in which a call runs them."""
+        levels = [*self.down_blocks, self.mid_block, *self.up_blocks]
+        return [
+            block
+            for level in levels
+            for transformer in level.attentions
+            for block in transformer.transformer_blocks
+        ]
+
+    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeysValues]:
+        """Reference features (b, m, d) → keys and values of each block, valid for a whole run."""
+        return {
+            block.name: block.attn1.keys_values(features[block.name])
+            for block in self.transformer_blocks()
+        }
+
+    def project_audio(self, tokens: Tensor) -> dict[str, KeysValues]:
+        """Audio tokens (f, m, audio_dim) → keys and values of each block, valid for all steps."""
+        return {block.name: block.attn2.keys_values(tokens) for block in self.transformer_blocks()}
+
+    def _context(
+        self, t: Tensor, dtype: torch.dtype, num_frames: int, attention: AttentionFunction | None
+    ) -> Context:
+        time = F.silu(self.time_embedding(t, dtype))
+        return Context(time, num_frames, attention or self.attention)
+
+    def _run(self, latents: Tensor, context: Context, face: Tensor | None) -> Tensor:
+        x = self.conv_in(latents)
+        if face is not None:
+            free = context.free_rows
+            x = torch.cat([x[:free], x[free:] + face]) if free else x + face
+        skips = [x]
+        for level in self.down_blocks:
+            skips += level(skips[-1], context)
+        x = self.mid_block(skips[-1], context)
+        for level in self.up_blocks:
+            x = level(x, skips, context)
+        if self.config.out_channels is None:
+            return x
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+
+def _down_levels(config: UNetConfig, build: Builder) -> nn.ModuleList:
+    levels, width = nn.ModuleList(), config.channels[0]
+    for index, channels in enumerate(config.channels):
+        widths = [(width, channels)] + [(channels, channels)] * (config.layers_per_level - 1)
+        last = index == len(config.channels) - 1
+        levels.append(DownLevel(widths, config.attention[index], last, config, build))
+        width = channels
+    return levels
+
+
+def _up_levels(config: UNetConfig, build: Builder) -> nn.ModuleList:
+    skips = [config.channels[0]]  # widths of the skips, in the order in which they are made
+    for index, channels in enumerate(config.channels):
+        is_last = index == len(config.channels) - 1
+        skips += [channels] * (config.layers_per_level + (not is_last))
+    levels, width = nn.ModuleList(), config.channels[-1]
+    for index in reversed(range(len(config.channels))):
+        channels, widths = config.channels[index], []
+        for _ in range(config.layers_per_level + 1):
+            widths.append((width + skips.pop(), channels))
+            width = channels
+        levels.append(UpLevel(widths, config.attention[index], index == 0, config, build))
+    return levels
+
+
+def _unconditional_first(conditional: Sequence[bool] | None, num_clips: int) -> list[int] | None:
+    """Order of the clips in which blocks can slice instead of mask; None: as they are."""
+    if conditional is None:
+        return None
+    if len(conditional) != num_clips:
+        raise ValueError(f"{num_clips} clips need as many flags, not {len(conditional)}")
+    order = sorted(range(num_clips), key=lambda clip: bool(conditional[clip]))
+    return None if order == list(range(num_clips)) else order
+
+
+def _inverse(order: list[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _reorder(rows: Tensor, order: list[int] | None, num_frames: int) -> Tensor:
+    return rows if order is None else rows.unflatten(0, (-1, num_frames))[order].flatten(0, 1)
+
+
+def _per_clip(t: Tensor | float, latents: Tensor, order: list[int] | None) -> Tensor:
+    """Timesteps as a float32 tensor (1,) or (b,) beside the latents."""
+    t = torch.as_tensor(t, dtype=torch.float32, device=latents.device).reshape(-1)
+    return t if order is None or len(t) == 1 else t[order]
