@@ -1,0 +1,107 @@
+"""A sound file, or sound in memory, cut or padded to the length of a video, a second at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from ..errors import MediaError
+
+if TYPE_CHECKING:
+    from .audio import Audio
+
+
+class Soundtrack:
+    """Planar float32 at 44.1 or 48 kHz, mono or stereo: what the AAC encoder takes.
+
+    `source` is a sound file in any format that PyAV reads, or an `Audio`. Raises `MediaError`
+    when the file cannot be read or holds no sound, and for NaN or infinite samples.
+    """
+
+    def __init__(self, source: Path | Audio, duration: Fraction) -> None:
+        self._source = source
+        rate, channels = _file_format(source) if _is_path(source) else _memory_format(source)
+        self.rate = 44100 if rate % 11025 == 0 else 48000
+        self.layout = "mono" if channels == 1 else "stereo"
+        self.num_samples = round(duration * self.rate)  # per channel
+
+    def frames(self) -> Iterator[av.AudioFrame]:
+        """Blocks with timestamps, `num_samples` altogether; silence where the source has ended."""
+        position = 0
+        for block in self._fitted():
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self.layout)
+            frame.rate, frame.pts, frame.time_base = self.rate, position, Fraction(1, self.rate)
+            position += frame.samples
+            yield frame
+
+    def _fitted(self) -> Iterator[np.ndarray]:
+        missing = self.num_samples
+        for block in self._resampled():
+            block = block[:, :missing]  # (channels, n)
+            if not np.isfinite(block).all():
+                raise MediaError("The soundtrack contains NaN or infinite samples; export it anew.")
+            missing -= block.shape[1]
+            yield block
+            if not missing:
+                return
+        channels = 1 if self.layout == "mono" else 2
+        while missing:
+            block = np.zeros((channels, min(missing, self.rate)), dtype=np.float32)
+            missing -= block.shape[1]
+            yield block
+
+    def _resampled(self) -> Iterator[np.ndarray]:
+        resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+        decode = _file_frames if _is_path(self._source) else _memory_frames
+        for frame in decode(self._source):
+            frame.pts = None  # sounds follow each other, whatever a damaged file's clock says
+            yield from (out.to_ndarray() for out in resampler.resample(frame))
+        yield from (out.to_ndarray() for out in resampler.resample(None))
+
+
+def _is_path(source: Path | Audio) -> bool:
+    return isinstance(source, (str, os.PathLike))
+
+
+def _memory_format(audio: Audio) -> tuple[int, int]:
+    return audio.sample_rate, audio.samples.shape[0]
+
+
+def _memory_frames(audio: Audio) -> Iterator[av.AudioFrame]:
+    channels, num_samples = audio.samples.shape
+    for start in range(0, num_samples, audio.sample_rate):
+        block = audio.samples[:, start : start + audio.sample_rate]
+        block = np.ascontiguousarray(block.cpu().numpy(), dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=f"{channels}c")
+        frame.rate = audio.sample_rate
+        yield frame
+
+
+def _file_format(path: Path) -> tuple[int, int]:
+    try:
+        with av.open(os.fspath(path)) as container:
+            if not container.streams.audio:
+                raise MediaError(f"{path} holds no sound; choose an audio file.")
+            stream = container.streams.audio[0]
+            return stream.rate, stream.channels
+    except (av.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _file_frames(path: Path) -> Iterator[av.AudioFrame]:
+    try:
+        with av.open(os.fspath(path)) as container:
+            yield from container.decode(audio=0)
+    except (av.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> MediaError:
+    reason = getattr(error, "strerror", None) or error
+    return MediaError(f"The soundtrack {path} cannot be read ({reason}); choose another file.")
