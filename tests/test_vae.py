@@ -118,6 +118,12 @@ def test_a_chunk_takes_half_of_the_free_memory_within_limits(monkeypatch, free, 
     assert decode_chunk(vae, 64, 48) == expected
 
 
+def test_a_cpu_decodes_large_frames_one_by_one_however_much_memory_it_has(monkeypatch):
+    monkeypatch.setattr(vae_module, "free_memory", lambda device: 2**50)
+
+    assert decode_chunk(FakeVAE(), 1024, 1024) == 1
+
+
 @pytest.mark.parametrize("error", [MemoryError, torch.cuda.OutOfMemoryError, RuntimeError])
 def test_running_out_of_memory_halves_the_chunk_and_loses_nothing(error):
     vae = FakeVAE(limit=3, error=error)
