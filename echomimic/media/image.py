@@ -1,0 +1,66 @@
+"""Pictures from and to files: always uint8 RGB arrays, upright, without transparency."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import MediaError
+
+# What Pillow raises for damaged files, depending on the format.
+_DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read any common picture as uint8 `(H, W, 3)` RGB.
+
+    The EXIF orientation is applied, transparency is laid over white, grey, palette, CMYK and
+    16 bit pictures are converted, and of an animation the first frame counts. Raises `MediaError`
+    for a file that is missing, damaged or not a picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MediaError(f"There is no picture {path}; check the path.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 90 megapixels on and refuses 180; we accept what it accepts.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                return np.array(_to_rgb(ImageOps.exif_transpose(file)))
+    except _DAMAGED as error:
+        raise MediaError(
+            f"{path.name} cannot be read as a picture ({error}); save it again as PNG or JPEG."
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_GREY:  # Pillow would clip these at 255 instead of scaling them
+        levels = np.asarray(image).astype(np.float32) / 257
+        return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating point pixels")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write uint8 `(H, W, 3)` RGB in the format of the file's suffix, complete or not at all.
+
+    Raises `MediaError` where the folder cannot be written to or the suffix is unknown.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        Image.fromarray(image).save(partial)
+        os.replace(partial, path)
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path} cannot be written ({error}).") from error
+    finally:
+        partial.unlink(missing_ok=True)
