@@ -1,0 +1,96 @@
+"""Read checkpoint files, never running what they hold (spec 12.1, D31)."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import WeightsError
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # in the order of preference
+ZIP_MAGIC = b"PK\x03\x04"  # of files written by torch.save since 1.6; only these can be mapped
+WRAPPERS = ("model_state_dict", "state_dict")  # keys under which some files keep their tensors
+# What torch's restricted unpickler raises on damaged bytes, found by feeding it such bytes.
+UNPICKLING_ERRORS = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+    OverflowError,
+)
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file by name, and its metadata (empty for `.pth`).
+
+    Tensors are mapped from the file where its format allows, so that reading shapes reads no
+    weights. OpenAI's Whisper layout becomes its `model_state_dict`, with `dims` as JSON in the
+    metadata. Raises `WeightsError` if the file is missing, damaged, or holds more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist.")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        return _tensors(_read_pickle(path), path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error}); download it again.") from error
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor by name."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is damaged or incomplete ({error}); download it again."
+        ) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        mappable = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    try:
+        return torch.load(path, map_location="cpu", mmap=mappable, weights_only=True)
+    except UNPICKLING_ERRORS as error:
+        if isinstance(error, pickle.UnpicklingError) and "nsupported" in str(error):
+            raise WeightsError(
+                f"{path} holds executable pickle content and was refused (nothing of it ran); "
+                "use a file that holds tensors only."
+            ) from error
+        raise WeightsError(f"{path} is damaged or incomplete; download it again.") from error
+
+
+def _tensors(content: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    metadata = {}
+    if isinstance(content, Mapping):
+        if isinstance(content.get("dims"), Mapping):
+            metadata["dims"] = json.dumps(dict(content["dims"]))
+        content = next((content[key] for key in WRAPPERS if key in content), content)
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(f"{path} is not a checkpoint: it holds no named tensors.")
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise WeightsError(f"{path} is not a checkpoint: its entry {name!r} is a {kind}.")
+    return dict(content), metadata

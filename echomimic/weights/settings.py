@@ -1,0 +1,122 @@
+"""The configuration of a model file: in its metadata, in `config.json` beside it, or official."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..config import AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig
+from ..errors import OptionsError, WeightsError
+
+FORMAT = 1  # of `config.json` and of the metadata; other packs' config.json has no such entry
+METADATA_KEY = "echomimic"
+CONFIG_FILE = "config.json"
+SECTIONS = ("unet", "landmark_encoder", "audio_encoder", "vae")  # of our `config.json`
+SUBFOLDERS = ("audio_processor", "sd-vae-ft-mse", "vae")  # their settings lie one folder up
+
+
+def make_metadata(component: str, variant: str | None, config: Any, **more: Any) -> dict[str, str]:
+    """Metadata of a safetensors file; `config` is a dataclass of `echomimic.config` or a dict."""
+    config = config if isinstance(config, dict) else asdict(config)
+    note = {"format": FORMAT, "component": component, "variant": variant, "config": config}
+    return {METADATA_KEY: json.dumps(note | more)}
+
+
+def folder_settings(path: Path) -> dict[str, Any]:
+    """Our `config.json` of the folder that a model file is in, or {}.
+
+    Raises `WeightsError` if it is ours but of a format this version does not know.
+    """
+    folder = path.parent.parent if path.parent.name in SUBFOLDERS else path.parent
+    settings = _read_json(folder / CONFIG_FILE)
+    if "format" not in settings or not settings.keys() & set(SECTIONS):
+        return {}
+    if settings["format"] != FORMAT:
+        raise WeightsError(
+            f"{folder / CONFIG_FILE} has format {settings['format']!r}, but this version "
+            f"reads format {FORMAT}; update EchoMimic."
+        )
+    return settings
+
+
+def file_note(path: Path, metadata: Mapping[str, str], component: str) -> dict[str, Any]:
+    """What a file's own metadata says, or {}. Raises `WeightsError` if it is another component."""
+    if METADATA_KEY not in metadata:
+        return {}
+    try:
+        note = json.loads(metadata[METADATA_KEY])
+        found = note["component"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(
+            f"The metadata of {path} cannot be understood ({error}); convert it again."
+        ) from error
+    if found != component:
+        raise WeightsError(
+            f"{path} is a {found} by its metadata, but a {component} is needed; "
+            "put the right file in its place."
+        )
+    return note
+
+
+def unet_config(path: Path, metadata: Mapping[str, str], component: str) -> UNetConfig:
+    """Configuration of a denoising or reference UNet; the official one if nothing else is said."""
+    note = file_note(path, metadata, component)
+    if "config" in note:
+        return _build(UNetConfig.from_dict, note["config"], path)
+    values = folder_settings(path).get("unet")
+    config = UNetConfig() if values is None else _build(UNetConfig.from_dict, values, path)
+    return config.as_reference() if component == "reference_unet" else config
+
+
+def landmark_config(
+    path: Path, metadata: Mapping[str, str], channels: int
+) -> LandmarkEncoderConfig:
+    """Configuration of a landmark encoder for images of `channels` channels."""
+    values = file_note(path, metadata, "landmark_encoder").get("config")
+    values = values or folder_settings(path).get("landmark_encoder", {})
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return _build(LandmarkEncoderConfig, values | {"in_channels": channels}, path)
+
+
+def audio_config(path: Path, metadata: Mapping[str, str]) -> AudioEncoderConfig | None:
+    """Configuration of an audio encoder, or None: take it from the file's tensors."""
+    values = file_note(path, metadata, "audio_encoder").get("config")
+    values = values or folder_settings(path).get("audio_encoder")
+    return None if values is None else _build(AudioEncoderConfig, values, path)
+
+
+def vae_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """A diffusers configuration of the VAE, or None: the official one.
+
+    It is diffusers' own `config.json` in the VAE's folder, or the `vae` entry of ours.
+    """
+    values = file_note(path, metadata, "vae").get("config")
+    if values is not None:
+        return values
+    beside = _read_json(path.parent / CONFIG_FILE)
+    if beside.get("_class_name") == "AutoencoderKL":
+        return beside
+    return folder_settings(path).get("vae")
+
+
+def _build(make: Any, values: Any, path: Path) -> Any:
+    try:
+        return make(**values) if isinstance(make, type) else make(values)
+    except (TypeError, KeyError, AttributeError, OptionsError) as error:
+        raise WeightsError(
+            f"The configuration of {path} is not valid ({error}); correct the {CONFIG_FILE} "
+            "beside it or make the file again."
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as JSON ({error}); correct it.") from error
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,88 @@
+"""Which model files are there, which are missing, and which do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import VARIANTS, Variant
+from ..errors import WeightsError
+from .files import (
+    COMPONENTS,
+    ModelFiles,
+    find_file,
+    look_up,
+    places,
+)
+from .load import (
+    load_audio_encoder,
+    load_denoising_unet,
+    load_landmark_encoder,
+    load_reference_unet,
+    load_vae,
+)
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """One row: a component of a variant, where it is, and what is wrong with it."""
+
+    variant: str
+    component: str
+    path: Path | None
+    places: tuple[Path, ...]  # where it was looked for, in order
+    size: int  # bytes; 0 when missing
+    problem: str | None  # a sentence, or None when all is well
+
+
+LOADERS = {
+    "denoising_unet": load_denoising_unet,
+    "reference_unet": load_reference_unet,
+    "landmark_encoder": load_landmark_encoder,
+    "audio_encoder": load_audio_encoder,
+    "vae": load_vae,
+}
+
+
+def status(folders: Sequence[Path]) -> list[FileStatus]:
+    """A row for every component of every variant. Names and shapes are checked, no weights read."""
+    return [row for variant in VARIANTS.values() for row in _variant_status(folders, variant)]
+
+
+def _variant_status(folders: Sequence[Path], variant: Variant) -> list[FileStatus]:
+    rows = [_find(folders, variant, component) for component in COMPONENTS]
+    found = {row.component: row.path for row in rows}
+    if found["motion_module"] == found["denoising_unet"]:
+        found["motion_module"] = None  # merged
+    absent = {name: path or Path(name) for name, path in found.items() if name != "motion_module"}
+    files = ModelFiles(variant.name, motion_module=found["motion_module"], **absent)
+    incomplete = any(row.component == "motion_module" and row.problem for row in rows)
+    return [
+        row
+        if row.problem or (row.component == "denoising_unet" and incomplete)
+        else replace(row, problem=_problem(files, row.component))
+        for row in rows
+    ]
+
+
+def _find(folders: Sequence[Path], variant: Variant, component: str) -> FileStatus:
+    looked = tuple(places(folders, variant, component))
+    try:
+        path = find_file(folders, variant.name, component)
+    except WeightsError as error:
+        return FileStatus(variant.name, component, None, looked, 0, str(error))
+    if path is None:  # merged into the denoising UNet
+        host = look_up(folders, variant, "denoising_unet")
+        return FileStatus(variant.name, component, host, looked, 0, None)
+    return FileStatus(variant.name, component, path, looked, path.stat().st_size, None)
+
+
+def _problem(files: ModelFiles, component: str) -> str | None:
+    if component not in LOADERS:
+        return None  # the motion module is checked with the denoising UNet
+    try:
+        LOADERS[component](files, device="meta")
+    except WeightsError as error:
+        return str(error)
+    return None

@@ -1,0 +1,85 @@
+"""Write model files whole or not at all, tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import WeightsError
+
+SAFETENSORS_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, renamed to `path` on success and removed on failure.
+
+    Creates the folder. Raises `WeightsError` when it or the file cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp's files are for their owner only
+        temporary.replace(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be written ({error}); check the folder's permissions and free space."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_safetensors(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    make: Callable[[str], Tensor],
+    *,
+    dtype: torch.dtype,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write `make(name)` for every name, one at a time: one tensor in memory, not the file's sum.
+
+    `make` returns a tensor of the given shape; it is cast to `dtype`. Raises `WeightsError`.
+    """
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, shape in shapes.items():
+        end = offset + math.prod(shape) * dtype.itemsize
+        header[name] = {
+            "dtype": SAFETENSORS_TYPES[dtype],
+            "shape": list(shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            tensor = make(name).reshape(shape).to("cpu", dtype).contiguous()
+            file.write(tensor.view(torch.uint8).numpy().tobytes() if shape else b"")
+
+
+def write_pickle(path: Path, content: Mapping[str, object]) -> None:
+    """Write a `.pth` file of tensors, as the official files are. Raises `WeightsError`."""
+    with replacing(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8. Raises `WeightsError`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
