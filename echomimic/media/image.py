@@ -12,7 +12,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import MediaError
 
 # What Pillow raises for damaged files, depending on the format.
-_DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DAMAGED = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+)
 _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -31,7 +39,8 @@ def read_image(path: Path) -> np.ndarray:
             # Pillow warns from 90 megapixels on and refuses 180; we accept what it accepts.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                return np.array(_to_rgb(ImageOps.exif_transpose(file)))
+                ImageOps.exif_transpose(file, in_place=True)
+                return np.array(_to_rgb(file))
     except _DAMAGED as error:
         raise MediaError(
             f"{path.name} cannot be read as a picture ({error}); save it again as PNG or JPEG."
@@ -47,7 +56,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # converting copies
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
