@@ -89,5 +89,6 @@ def _check(num_frames: int, context_frames: int, overlap: int) -> None:
         raise OptionsError(f"context_frames must be 1 or more, not {context_frames}.")
     if not 0 <= overlap < context_frames:
         raise OptionsError(
-            f"context_overlap ({overlap}) must be smaller than context_frames ({context_frames})."
+            f"context_overlap ({overlap}) must be at least 0 and smaller than "
+            f"context_frames ({context_frames})."
         )

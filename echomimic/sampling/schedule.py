@@ -30,19 +30,19 @@ SCHEDULERS: dict[str, str] = {  # name → diffusers class; deterministic, finit
 _INFINITE = "divides by the signal that is zero at t=999 and gives NaN"
 _RANDOM = "adds noise at every step, which would depend on the clip's length"
 _DISTILLED = "is for models distilled to it, and adds noise at every step"
-LEFT_OUT: dict[str, str] = {  # diffusers class → why it is not offered
-    "HeunDiscreteScheduler": _INFINITE,
-    "KDPM2DiscreteScheduler": _INFINITE,
-    "DPMSolverSinglestepScheduler": _INFINITE,
-    "DEISMultistepScheduler": _INFINITE,
-    "PNDMScheduler": _INFINITE,
-    "SASolverScheduler": _INFINITE,
-    "IPNDMScheduler": "has noise levels of its own instead of the model's",
-    "LMSDiscreteScheduler": "needs scipy, and starts from the infinite noise level of t=999",
-    "DDPMScheduler": _RANDOM,
-    "EulerAncestralDiscreteScheduler": _RANDOM,
-    "LCMScheduler": _DISTILLED,
-    "TCDScheduler": _DISTILLED,
+LEFT_OUT: dict[str, tuple[str, str]] = {  # name → diffusers class, why it is not offered
+    "heun": ("HeunDiscreteScheduler", _INFINITE),
+    "kdpm2": ("KDPM2DiscreteScheduler", _INFINITE),
+    "dpmpp_2s": ("DPMSolverSinglestepScheduler", _INFINITE),
+    "deis": ("DEISMultistepScheduler", _INFINITE),
+    "pndm": ("PNDMScheduler", _INFINITE),
+    "sa_solver": ("SASolverScheduler", _INFINITE),
+    "lms": ("LMSDiscreteScheduler", "needs scipy, and starts from the infinite level of t=999"),
+    "ipndm": ("IPNDMScheduler", "has noise levels of its own instead of the model's"),
+    "ddpm": ("DDPMScheduler", _RANDOM),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", _RANDOM),
+    "lcm": ("LCMScheduler", _DISTILLED),
+    "tcd": ("TCDScheduler", _DISTILLED),
 }
 
 
@@ -175,5 +175,5 @@ def _clean(v: Tensor, inputs: Tensor, alpha: float) -> Tensor:
 def _unknown(name: str) -> str:
     names = ", ".join(SCHEDULERS)
     if name in LEFT_OUT:
-        return f"The scheduler {name} {LEFT_OUT[name]}; choose one of {names}."
+        return f"The scheduler {name} {LEFT_OUT[name][1]}; choose one of {names}."
     return f"There is no scheduler {name!r}; choose one of {names}."
