@@ -42,8 +42,16 @@ def write(path: Path, count: int = 6, size: tuple[int, int] = (32, 24), **option
 
 
 def pictures(path: Path) -> list[np.ndarray]:
+    """(H, W, 3) as a player shows them that believes the colour tags."""
+    # Named in full, and unlike the source: older versions of PyAV ignore the tags otherwise.
+    shown = {"format": "rgb24", "dst_colorspace": 5, "dst_color_range": 2}
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [
+            frame.reformat(
+                src_colorspace=frame.colorspace, src_color_range=frame.color_range, **shown
+            ).to_ndarray()
+            for frame in container.decode(video=0)
+        ]
 
 
 def sound(path: Path) -> tuple[np.ndarray, int]:
@@ -82,6 +90,7 @@ def test_a_video_is_h264_yuv420p_with_aac_sound(tmp_path):
         assert (picture.codec_context.name, picture.pix_fmt) == ("h264", "yuv420p")
         assert voice.codec_context.name == "aac"
         assert (picture.width, picture.height, picture.frames) == (32, 24, 6)
+        assert (picture.codec_context.colorspace, picture.codec_context.color_range) == (1, 1)
 
 
 @pytest.mark.parametrize("fps", [12.5, 24, 24000 / 1001, 30])
