@@ -1,14 +1,16 @@
 """The face detector: found at any size, by the right channels, or missed with a clear sentence."""
 
 import builtins
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import real_input
+from support import inputs_dir, real_input
 
 from echomimic.errors import PortraitError, WeightsError
 from echomimic.landmarks.detect import detect_faces, find_face_box, find_landmarker
+from echomimic.landmarks.face_box import crop_face
 from echomimic.media.image import read_image
 
 
@@ -19,9 +21,23 @@ def model():
 
 
 @pytest.fixture
-def face():
-    picture = Image.fromarray(read_image(real_input("test_imgs/a.png")))
-    return picture.resize((256, 256))
+def face(model):
+    """A real face that takes about half of 256x256 pixels."""
+    pictures = sorted(real_folder("test_imgs").glob("*.png"))
+    if not pictures:
+        pytest.skip("no real portrait is at hand")
+    picture = read_image(pictures[0])
+    box = find_face_box(picture, model)
+    assert box is not None, f"no face in {pictures[0].name}"
+    crop = crop_face(box, picture.shape[1::-1], (256, 256))
+    return Image.fromarray(picture).crop(crop.box).resize((256, 256))
+
+
+def real_folder(name: str) -> Path:
+    folder = inputs_dir()
+    if folder is None or not (folder / name).is_dir():
+        pytest.skip(f"real inputs {name} are not at hand (set ECHOMIMIC_INPUTS)")
+    return folder / name
 
 
 def scene(face: Image.Image, width: int, height: int, *corners: tuple[int, int]) -> np.ndarray:
@@ -69,10 +85,13 @@ def test_a_face_too_small_for_one_look_is_found_once(model, face):
 
 
 def test_a_face_may_be_cut_by_the_border(model, face):
-    image = np.asarray(face)[:, 60:]
-    x0, y0, x1, y1 = find_face_box(image, model)
-    assert x0 < 30
-    assert x1 > 100
+    whole = find_face_box(np.asarray(face), model)
+    lost = round(whole[0] + 0.2 * (whole[2] - whole[0]))
+
+    cut = find_face_box(np.asarray(face)[:, lost:], model)
+
+    assert cut[0] < 15
+    np.testing.assert_allclose(cut[1:], np.subtract(whole, [0, 0, lost, 0])[1:], atol=25)
 
 
 @pytest.mark.parametrize("width, height", [(1, 1), (8, 8), (3, 400), (640, 480)])
