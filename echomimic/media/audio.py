@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def read_speech(path: Path, *, int16: bool = False) -> Tensor:
     `int16` rounds to 16 bit as the official decoding does.
     Raises `MediaError` if the file is missing, damaged, empty, not finite or holds no sound.
     """
-    return _speech(_decoded(path), path.name, int16=int16)
+    return _speech(_checked(_decoded(path), path.name), path.name, int16=int16)
 
 
 def speech_from_audio(audio: Audio, *, int16: bool = False) -> Tensor:
@@ -100,7 +101,7 @@ def _cut(audio: Audio, *, int16: bool) -> Iterator[av.AudioFrame]:
     """Frames of sound in memory, rounded before resampling so that 16-bit sources stay exact."""
     channels = audio.samples.shape[0]
     for part in audio.samples.split(FRAME_SAMPLES, dim=1):
-        packed = part.detach().T.reshape(1, -1).cpu().float()
+        packed = part.detach().T.reshape(1, -1).contiguous().cpu().float()
         if not packed.isfinite().all():
             raise _not_finite("The sound")
         if int16:
@@ -139,16 +140,16 @@ def _not_finite(name: str) -> MediaError:
 def _resampled(
     frames: Iterable[av.AudioFrame], resampler: av.AudioResampler, name: str
 ) -> Iterator[av.AudioFrame]:
-    """Frames through the resampler, and what it held back."""
-    try:
-        for frame in frames:
-            yield from resampler.resample(frame)
-        yield from resampler.resample(None)
-    except (FFmpegError, ValueError) as error:
-        raise MediaError(
-            f"{name} has a channel layout or rate that cannot be mixed down ({error}); "
-            "convert it to a stereo WAV."
-        ) from error
+    """Frames through the resampler, and at the end what it held back."""
+    for frame in chain(frames, [None]):
+        try:
+            done = resampler.resample(frame)
+        except (FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"{name} has a channel layout that is unknown or changes ({error}); "
+                "convert it to a stereo WAV."
+            ) from error
+        yield from done
 
 
 def _speech(frames: Iterable[av.AudioFrame], name: str, *, int16: bool) -> Tensor:
@@ -158,7 +159,7 @@ def _speech(frames: Iterable[av.AudioFrame], name: str, *, int16: bool) -> Tenso
     resampler = av.AudioResampler(format=format, layout="mono", rate=AUDIO_RATE)
     length = _Length()
     buffer = bytearray()  # grows in place, so the peak stays near the result's own size
-    for frame in _resampled(length.of(_checked(frames, name)), resampler, name):
+    for frame in _resampled(length.of(frames), resampler, name):
         samples = frame.to_ndarray().astype(np.float32) / -float(np.iinfo(dtype).min)
         buffer += samples.tobytes()
     if not length.seconds:
@@ -166,7 +167,7 @@ def _speech(frames: Iterable[av.AudioFrame], name: str, *, int16: bool) -> Tenso
     if not buffer:  # a few samples do not fill the resampling filter and are lost in it
         buffer += bytes(4 * ceil(length.seconds * AUDIO_RATE))
     speech = torch.frombuffer(buffer, dtype=torch.float32)
-    if speech.abs().max() < INT16_STEP:
+    if max(map(abs, speech.aminmax())) < INT16_STEP:
         logger.warning("%s is silent; the mouth will hardly move.", name)
     return speech
 
