@@ -11,22 +11,15 @@ import pytest
 import torch
 
 from echomimic.errors import MediaError
+from echomimic.media.audio import Audio
 from echomimic.media.video import check_output, to_uint8, write_video
 
 AAC_FRAME = 1024  # samples; the encoder works in whole ones
 
 
-class Sound:
-    """Sound in memory: anything with these two attributes will do."""
-
-    def __init__(self, samples: torch.Tensor, sample_rate: int) -> None:
-        self.samples = samples
-        self.sample_rate = sample_rate
-
-
-def tone(seconds: float, rate: int, channels: int = 1) -> Sound:
+def tone(seconds: float, rate: int, channels: int = 1) -> Audio:
     time = torch.arange(round(seconds * rate)) / rate
-    return Sound(0.5 * torch.sin(2 * torch.pi * 440 * time).repeat(channels, 1), rate)
+    return Audio(0.5 * torch.sin(2 * torch.pi * 440 * time).repeat(channels, 1), rate)
 
 
 def noise_frames(count: int, width: int, height: int):
@@ -170,6 +163,24 @@ def test_any_rate_and_channel_count_becomes_playable_sound(tmp_path, rate, chann
     assert np.abs(samples).max() > 0.2
 
 
+def test_six_loud_channels_do_not_clip_when_mixed_to_two(tmp_path):
+    time = torch.arange(24000) / 48000
+    loud = Audio(0.9 * torch.sin(2 * torch.pi * 440 * time).repeat(6, 1), 48000)
+
+    samples, _ = sound(write(tmp_path / "clip.mp4", count=12, soundtrack=loud))
+
+    assert 0.5 < np.abs(samples).max() < 1
+
+
+def test_names_with_a_colon_are_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("at 10:30").mkdir()
+
+    write(Path("at 10:30/clip.mp4"), soundtrack=write(Path("10:30.mp4"), soundtrack=tone(1, 8000)))
+
+    assert len(pictures(tmp_path / "at 10:30/clip.mp4")) == 6
+
+
 def test_a_sound_file_equals_the_same_sound_in_memory(tmp_path):
     voice = tone(0.5, 16000)
     file = tmp_path / "voice.wav"
@@ -295,7 +306,7 @@ def test_unreadable_soundtracks_are_named(tmp_path):
         (tmp_path / "voice.wav", r"voice\.wav cannot be read"),
         (tmp_path / "absent.wav", r"absent\.wav cannot be read"),
         (silent_film, r"film\.mp4 holds no sound"),
-        (Sound(torch.full((1, 16000), torch.nan), 16000), "NaN"),
+        (Audio(torch.full((1, 16000), torch.nan), 16000), "NaN"),
     ):
         with pytest.raises(MediaError, match=complaint):
             write(tmp_path / "clip.mp4", soundtrack=soundtrack)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,6 @@ class Soundtrack:
         missing = self.num_samples
         for block in self._resampled():
             block = block[:, :missing]  # (channels, n)
-            if not np.isfinite(block).all():
-                raise MediaError("The soundtrack contains NaN or infinite samples; export it anew.")
             missing -= block.shape[1]
             yield block
             if not missing:
@@ -57,16 +56,35 @@ class Soundtrack:
             yield block
 
     def _resampled(self) -> Iterator[np.ndarray]:
-        resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+        # By way of integers, because FFmpeg mixes 5.1 down to floats without making room: it clips.
+        resampler = av.AudioResampler(format="s32p", layout=self.layout, rate=self.rate)
         decode = _file_frames if _is_path(self._source) else _memory_frames
-        for frame in decode(self._source):
-            frame.pts = None  # sounds follow each other, whatever a damaged file's clock says
-            yield from (out.to_ndarray() for out in resampler.resample(frame))
-        yield from (out.to_ndarray() for out in resampler.resample(None))
+        for frame in chain(decode(self._source), [None]):
+            for out in _resample(resampler, frame):
+                yield out.to_ndarray().astype(np.float32) / 2**31  # (channels, n)
+
+
+def _resample(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+    if frame is not None:
+        if not _finite(frame):
+            raise MediaError("The soundtrack contains NaN or infinite samples; export it anew.")
+        frame.pts = None  # sounds follow each other, whatever a damaged file's clock says
+    try:
+        return resampler.resample(frame)
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(
+            f"The soundtrack has channels that are unknown or change ({error}); "
+            "convert it to a stereo WAV."
+        ) from error
+
+
+def _finite(frame: av.AudioFrame) -> bool:
+    could_fail = frame.format.name.startswith(("flt", "dbl"))
+    return not could_fail or bool(np.isfinite(frame.to_ndarray()).all())
 
 
 def _is_path(source: Path | Audio) -> bool:
-    return isinstance(source, (str, os.PathLike))
+    return isinstance(source, (str, Path))
 
 
 def _memory_format(audio: Audio) -> tuple[int, int]:
@@ -84,24 +102,25 @@ def _memory_frames(audio: Audio) -> Iterator[av.AudioFrame]:
 
 
 def _file_format(path: Path) -> tuple[int, int]:
-    try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.audio:
-                raise MediaError(f"{path} holds no sound; choose an audio file.")
-            stream = container.streams.audio[0]
-            return stream.rate, stream.channels
-    except (av.FFmpegError, OSError) as error:
-        raise _unreadable(path, error) from error
+    with _open(path) as container:
+        stream = container.streams.best("audio")
+        if stream is None:
+            raise MediaError(f"{path} holds no sound; choose an audio file.")
+        return stream.rate, stream.channels
 
 
 def _file_frames(path: Path) -> Iterator[av.AudioFrame]:
+    with _open(path) as container:
+        yield from container.decode(container.streams.best("audio"))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        with av.open(os.fspath(path)) as container:
-            yield from container.decode(audio=0)
+        with av.open(f"file:{path}") as container:  # file: a name with a colon is no protocol
+            yield container
     except (av.FFmpegError, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> MediaError:
-    reason = getattr(error, "strerror", None) or error
-    return MediaError(f"The soundtrack {path} cannot be read ({reason}); choose another file.")
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(
+            f"The soundtrack {path} cannot be read ({reason}); choose another file."
+        ) from error

@@ -96,7 +96,7 @@ class _Encoder:
         self._count = 0
         options = {"movflags": "+faststart"} if file.suffix.lower() != ".mkv" else {}
         with self._explained():
-            self._container = av.open(os.fspath(file), "w", container_options=options)
+            self._container = av.open(f"file:{file}", "w", container_options=options)
             self._video = self._container.add_stream("libx264", rate=rate)
             width, height = size
             self._video.width, self._video.height = width + width % 2, height + height % 2
