@@ -117,7 +117,8 @@ def load_audio_encoder(
     dtype = choose_dtype(dtype, device)
     path = files.audio_encoder if isinstance(files, ModelFiles) else Path(files)
     state, metadata = read_state(path)
-    config = audio_config(path, metadata) or _described_audio(path, state, metadata)
+    config = None if "dims" in metadata else audio_config(path, metadata)
+    config = config or _described_audio(path, state, metadata)  # OpenAI's file describes itself
     model = AudioEncoder(config, device="meta", dtype=dtype)
     return fill(model, encoder_state(state), [path], dtype=dtype, device=device)
 

@@ -90,7 +90,7 @@ def make_random(
     dtype = choose_dtype(dtype, "cpu")
     write_text(folder / NOTICE, NOTICE_TEXT)
     write_text(folder / CONFIG_FILE, json.dumps(_settings(models), indent=2))
-    plan = {path: names for row in rows for path, names in _networks(models, row).items()}
+    plan = _networks(models, rows)
     written = []
     for path, expected in plan.items():
         state = random_state(expected, f"{seed}/{path}", dtype)
@@ -131,18 +131,22 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def _networks(models: ModelSet, row: Variant) -> dict[str, Shapes]:
-    """File name → names and shapes, of the variant's own files."""
+def _networks(models: ModelSet, rows: Sequence[Variant]) -> dict[str, Shapes]:
+    """File name → names and shapes, of the variants' own files."""
     denoising = unet_shapes(models.unet)
+    reference = unet_shapes(models.unet.as_reference())
     motion = {name: shape for name, shape in denoising.items() if ".motion_modules." in name}
     spatial = {name: shape for name, shape in denoising.items() if name not in motion}
-    landmark = replace(models.landmark_encoder, in_channels=row.landmark_channels)
-    return {
-        f"{row.denoising_unet}.pth": spatial,
-        f"{row.motion_module}.pth": motion,
-        f"{row.reference_unet}.pth": unet_shapes(models.unet.as_reference()),
-        f"{row.landmark_encoder}.pth": landmark_shapes(landmark),
-    }
+    plan: dict[str, Shapes] = {}
+    for row in rows:
+        landmark = replace(models.landmark_encoder, in_channels=row.landmark_channels)
+        plan |= {
+            f"{row.denoising_unet}.pth": spatial,
+            f"{row.motion_module}.pth": motion,
+            f"{row.reference_unet}.pth": reference,
+            f"{row.landmark_encoder}.pth": landmark_shapes(landmark),
+        }
+    return plan
 
 
 def _write_audio_encoder(folder: Path, models: ModelSet, seed: int, dtype: torch.dtype) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from ..errors import WeightsError
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # in the order of preference
 ZIP_MAGIC = b"PK\x03\x04"  # of files written by torch.save since 1.6; only these can be mapped
 WRAPPERS = ("model_state_dict", "state_dict")  # keys under which some files keep their tensors
+# Words of the restricted unpickler's complaint when a file asks for more than tensors; the
+# operands 147 and 149 are those of pickles newer than torch writes.
+CODE = re.compile(r"GLOBAL|function|create new object|operand 14[79]")
 # What torch's restricted unpickler raises on damaged bytes, found by feeding it such bytes.
 UNPICKLING_ERRORS = (
     RuntimeError,
@@ -73,7 +77,7 @@ def _read_pickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", mmap=mappable, weights_only=True)
     except UNPICKLING_ERRORS as error:
-        if isinstance(error, pickle.UnpicklingError) and "nsupported" in str(error):
+        if isinstance(error, pickle.UnpicklingError) and CODE.search(str(error)):
             raise WeightsError(
                 f"{path} holds executable pickle content and was refused (nothing of it ran); "
                 "use a file that holds tensors only."

@@ -36,6 +36,7 @@ class FileStatus:
     problem: str | None  # a sentence, or None when all is well
 
 
+NOWHERE = Path("missing/missing")  # stands for files that are not there and will not be read
 LOADERS = {
     "denoising_unet": load_denoising_unet,
     "reference_unet": load_reference_unet,
@@ -55,8 +56,8 @@ def _variant_status(folders: Sequence[Path], variant: Variant) -> list[FileStatu
     found = {row.component: row.path for row in rows}
     if found["motion_module"] == found["denoising_unet"]:
         found["motion_module"] = None  # merged
-    absent = {name: path or Path(name) for name, path in found.items() if name != "motion_module"}
-    files = ModelFiles(variant.name, motion_module=found["motion_module"], **absent)
+    others = {part: path or NOWHERE for part, path in found.items() if part != "motion_module"}
+    files = ModelFiles(variant.name, motion_module=found["motion_module"], **others)
     incomplete = any(row.component == "motion_module" and row.problem for row in rows)
     return [
         row

@@ -1,0 +1,118 @@
+"""Converting: the same numbers in half precision, merged, checked, described."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from echomimic.errors import WeightsError
+from echomimic.weights.convert import convert
+from echomimic.weights.files import find_models
+from echomimic.weights.load import (
+    load_denoising_unet,
+    load_landmark_encoder,
+    load_reference_unet,
+)
+from echomimic.weights.random_weights import make_random
+from echomimic.weights.read import read_state
+from echomimic.weights.write import replacing, write_safetensors
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    make_random(folder, variants=["audio"], dtype="float32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converted(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("converted")
+    convert([source], folder)
+    return folder
+
+
+@pytest.mark.parametrize("load", [load_denoising_unet, load_reference_unet, load_landmark_encoder])
+def test_converted_files_hold_the_same_numbers_in_half_precision(source, converted, load):
+    before = load(find_models([source], "audio"), dtype="float16")
+    after = load(find_models([converted, source], "audio"), dtype="float16")
+
+    assert after.config == before.config  # from the metadata: no config.json lies beside
+    torch.testing.assert_close(after.state_dict(), before.state_dict(), rtol=0, atol=0)
+
+
+def test_the_motion_module_is_merged_and_the_disk_halved(source, converted):
+    names = ("denoising_unet", "motion_module", "reference_unet", "face_locator")
+    before = sum((source / f"{name}.pth").stat().st_size for name in names)
+    after = sum(path.stat().st_size for path in converted.iterdir())
+
+    assert {path.name for path in converted.iterdir()} == {
+        "denoising_unet.safetensors",
+        "reference_unet.safetensors",
+        "face_locator.safetensors",
+    }
+    assert find_models([converted, source], "audio").motion_module is None
+    assert after < 0.53 * before
+
+
+def test_existing_files_are_kept(source, tmp_path):
+    (tmp_path / "reference_unet.safetensors").write_bytes(b"mine")
+
+    convert([source], tmp_path, ["audio"])
+
+    assert (tmp_path / "reference_unet.safetensors").read_bytes() == b"mine"
+
+
+def test_a_file_that_does_not_fit_is_not_converted(source, tmp_path):
+    folder = shutil.copytree(source, tmp_path / "models")
+    state = dict(read_state(folder / "reference_unet.pth")[0])
+    state.pop("conv_in.bias")
+    torch.save({k: v.clone() for k, v in state.items()}, tmp_path / "spoiled.pth")
+    (tmp_path / "spoiled.pth").replace(folder / "reference_unet.pth")
+
+    with pytest.raises(WeightsError, match=r"reference_unet\.pth does not fit .*conv_in\.bias"):
+        convert([folder], folder, ["audio"])
+    assert not (folder / "reference_unet.safetensors").exists()
+
+
+def test_nothing_to_convert_is_a_sentence(tmp_path):
+    with pytest.raises(WeightsError, match="no denoising UNet to convert"):
+        convert([tmp_path], tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_written_safetensors_read_back(tmp_path, dtype):
+    tensors = {"b": torch.randn(3, 1, 2), "a": torch.randn(5), "empty": torch.zeros(0, 2)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    path = tmp_path / "new folder" / "x.safetensors"
+
+    write_safetensors(path, shapes, tensors.get, dtype=dtype, metadata={"note": "ä"})
+
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"note": "ä"}
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(file.get_tensor(name), tensor.to(dtype), rtol=0, atol=0)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(name):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_safetensors(path, {"a": (2,)}, fail, dtype=torch.float16, metadata={})
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_a_sentence(tmp_path):
+    with (
+        pytest.raises(WeightsError, match=r"x\.bin cannot be written .*No space left"),
+        replacing(tmp_path / "x.bin"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
