@@ -1,0 +1,301 @@
+"""The `echomimic` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import VARIANTS, Compatibility, SamplingOptions, variant
+from .errors import EchoMimicError, OptionsError
+
+if TYPE_CHECKING:
+    from .pipeline import ClipOptions, EchoMimic, OnProgress
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEFAULT_MODELS = Path("models")
+CANCELLED = 130  # exit status of a program stopped by Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status, 0 only if everything was done."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        options.run(options)
+    except EchoMimicError as error:
+        sys.stderr.write(f"echomimic: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("echomimic: cancelled; nothing was written.\n")
+        return CANCELLED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="echomimic", description="Make a portrait talk: one picture and a voice → a video."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_animate(commands)
+    _add_demo(commands)
+    _add_models(commands)
+    _add_bench(commands)
+    return parser
+
+
+def _add_animate(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("animate", help="portrait and voice → video")
+    command.set_defaults(run=_animate)
+    command.add_argument("--portrait", type=Path, required=True, help="picture with one face")
+    command.add_argument("--audio", type=Path, required=True, help="voice, in any audio file")
+    command.add_argument("--out", type=Path, required=True, help="video to write, .mp4")
+    _add_model_options(command)
+    command.add_argument("--fps", type=float, default=24.0, help="frames per second (24)")
+    command.add_argument("--length", type=int, help="most frames; default: the whole voice")
+    command.add_argument("--size", type=_size, default=(512, 512), help="512 or WIDTHxHEIGHT")
+    command.add_argument("--steps", type=int, help="denoising steps; default: the variant's")
+    command.add_argument("--cfg", type=float, help="guidance, 1 for none; default: the variant's")
+    command.add_argument("--seed", type=int, default=420)
+    command.add_argument("--scheduler", help="ddim (default) or another sampler's name")
+    command.add_argument("--windows", choices=("looped", "open"), help="default: open")
+    command.add_argument("--context-frames", type=int, help="frames per window (12)")
+    command.add_argument("--context-overlap", type=int, help="frames that windows share (3)")
+    command.add_argument("--overlap-weights", choices=("flat", "pyramid"), help="default: flat")
+    command.add_argument("--window-batch", type=int, help="windows per call; default: by memory")
+    command.add_argument(
+        "--face-box",
+        type=float,
+        nargs=4,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="where the face is, in pixels of the portrait; default: found by MediaPipe",
+    )
+    command.add_argument(
+        "--parity", action="store_true", help="every official behaviour, see docs/compatibility.md"
+    )
+    command.add_argument(
+        "--legacy-fp16-noise", action="store_true", help="the noise of torch 2.2 and older"
+    )
+
+
+def _add_model_options(command: argparse.ArgumentParser, models: Path = DEFAULT_MODELS) -> None:
+    command.add_argument("--variant", choices=tuple(VARIANTS), default="audio")
+    command.add_argument(
+        "--models",
+        type=Path,
+        action="append",
+        help=f"folder of model files, may be repeated ({models})",
+    )
+    command.add_argument("--dtype", choices=DTYPES, help="default: what suits the device")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, mps, xpu; default: the best there is")
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("demo", help="a first video, without any download")
+    command.set_defaults(run=_demo)
+    command.add_argument("--out", type=Path, default=Path("echomimic-demo"), help="folder")
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    models = commands.add_parser("models", help="look at, fetch and convert model files")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+
+    status = actions.add_parser("status", help="which files are there, and which are missing")
+    status.set_defaults(run=_models_status)
+    status.add_argument("--models", type=Path, action="append", help="folder, may be repeated")
+
+    download = actions.add_parser("download", help="fetch the published files")
+    download.set_defaults(run=_models_download)
+    download.add_argument("folder", type=Path, nargs="?", default=DEFAULT_MODELS)
+    download.add_argument("--variant", choices=tuple(VARIANTS), action="append")
+    download.add_argument("--face", action="store_true", help="only the face landmarker")
+
+    convert = actions.add_parser("convert", help="half the size, faster start: fp16 safetensors")
+    convert.set_defaults(run=_models_convert)
+    convert.add_argument("folder", type=Path, help="folder of published files")
+    convert.add_argument("out", type=Path, help="folder for the converted files")
+    convert.add_argument("--variant", choices=tuple(VARIANTS), action="append")
+    convert.add_argument("--dtype", choices=DTYPES, default="float16")
+
+    random = actions.add_parser("make-random", help="random weights, for tests and first tries")
+    random.set_defaults(run=_models_make_random)
+    random.add_argument("folder", type=Path)
+    random.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    random.add_argument("--variant", choices=tuple(VARIANTS), action="append")
+    random.add_argument("--dtype", choices=DTYPES, default="float32")
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("bench", help="speed, memory and FLOPs on this machine")
+    command.set_defaults(run=_bench)
+    _add_model_options(command)
+    command.add_argument("--size", type=_size, default=(512, 512), help="512 or WIDTHxHEIGHT")
+    command.add_argument("--context-frames", type=int, default=12)
+    command.add_argument("--flops-only", action="store_true", help="count, without running")
+    command.add_argument("--json", type=Path, help="also write the figures to this file")
+
+
+def _animate(options: argparse.Namespace) -> None:
+    from .pipeline import ClipOptions
+
+    clip = ClipOptions(
+        size=options.size,
+        fps=options.fps,
+        length=_length(options),
+        face_box=tuple(options.face_box) if options.face_box else None,
+    )
+    sampling = _sampling_options(options)
+    _make_video(_model(options), options, clip, sampling)
+
+
+def _length(options: argparse.Namespace) -> int | None:
+    if options.length is None and options.parity:
+        return variant(options.variant).official_length
+    return options.length
+
+
+def _sampling_options(options: argparse.Namespace) -> SamplingOptions:
+    official = options.parity
+    return SamplingOptions.for_variant(
+        variant(options.variant),
+        num_inference_steps=options.steps,
+        guidance_scale=options.cfg,
+        seed=options.seed,
+        scheduler=options.scheduler,
+        windows=options.windows or ("looped" if official else None),
+        context_frames=options.context_frames,
+        context_overlap=options.context_overlap,
+        overlap_weights=options.overlap_weights,
+        window_batch=options.window_batch,
+        legacy_fp16_noise=options.legacy_fp16_noise,
+        compatibility=Compatibility.parity() if official else None,
+    )
+
+
+def _model(options: argparse.Namespace) -> EchoMimic:
+    import torch
+
+    from .pipeline import EchoMimic
+
+    dtype = getattr(torch, options.dtype) if options.dtype else None
+    return EchoMimic.from_folder(
+        options.models or [DEFAULT_MODELS],
+        options.variant,
+        device=_device(options.device),
+        dtype=dtype,
+    )
+
+
+def _device(name: str | None) -> str | None:
+    """The named device, if this machine has it."""
+    import torch
+
+    if name is None:
+        return None
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionsError(f"The device {name!r} cannot be used here: {reason}") from None
+    return name
+
+
+def _make_video(
+    model: EchoMimic, options: argparse.Namespace, clip: ClipOptions, sampling: SamplingOptions
+) -> None:
+    with _Progress(sampling.num_inference_steps) as progress:
+        model.animate(options.portrait, options.audio, options.out, clip, sampling, progress)
+    sys.stderr.write(f"{options.out}\n")
+
+
+class _Progress:
+    """A bar for each stage: done, speed, time left; while sampling also step and window."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._stage = ""
+        self._bar = None
+
+    def __enter__(self) -> OnProgress:
+        return self._show
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage != self._stage:
+            self.__exit__()
+            unit = {"voice": "window", "sampling": "window", "decoding": "frame"}[stage]
+            self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
+            self._stage = stage
+        if stage == "sampling":
+            windows = total // self._steps
+            step, window = divmod(done - 1, windows)
+            place = f"step {step + 1}/{self._steps}, window {window + 1}/{windows}"
+            self._bar.set_postfix_str(place, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    with _Progress(steps=1) as progress:
+        video = run_demo(options.out, progress)
+    sys.stderr.write(f"{video}\n")
+
+
+def _models_status(options: argparse.Namespace) -> None:
+    from .weights.files import status, status_table
+
+    rows = status(options.models or [DEFAULT_MODELS])
+    sys.stdout.write(status_table(rows) + "\n")
+
+
+def _models_download(options: argparse.Namespace) -> None:
+    from .weights.download import download
+
+    download(options.folder, options.variant, face_only=options.face)
+
+
+def _models_convert(options: argparse.Namespace) -> None:
+    from .weights.convert import convert
+
+    for path in convert([options.folder], options.out, options.variant, dtype=options.dtype):
+        sys.stdout.write(f"{path}\n")
+
+
+def _models_make_random(options: argparse.Namespace) -> None:
+    from .weights.random_weights import make_random
+
+    make_random(options.folder, options.size, options.variant, dtype=options.dtype)
+    sys.stdout.write(f"{options.folder}: random weights, for tests only\n")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from .bench import bench, table
+
+    figures = bench(options)
+    sys.stdout.write(table(figures) + "\n")
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`512` or `768x512` → width, height."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 512 or 768x512")
+    width, height = int(parts[0]), int(parts[-1])
+    return width, height
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,265 @@
+"""Where the model and sampling meet: conditions bound to the UNet, and one clip denoised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .audio.tokens import AudioTrack
+from .conditions import Conditions
+from .config import SamplingOptions, UNetConfig, Variant
+from .models.attention import AttentionFunction, KeysValues
+from .models.memory import free_memory
+from .models.unet import UNet
+from .sampling.context import check_window, overlap_weights, window_rule
+from .sampling.guidance import guided
+from .sampling.noise import initial_noise
+from .sampling.samplers import OnStep, sample, windowed
+from .sampling.schedule import make_schedule
+
+AUDIO_MEMORY_SHARE = 0.1  # of the free memory, for audio keys and values
+MAX_AUDIO_MEMORY = 2 * 2**30  # bytes
+MAX_WINDOW_BATCH = 4  # more fills no GPU better
+ACTIVATION_FACTOR = 30  # peak activations in units of (row, pixel, first width), see docs/speed.md
+
+
+class AudioMemory:
+    """Audio keys and values of the frames, kept across steps as far as a budget in bytes goes.
+
+    They do not depend on the timestep (spec 12.2, E4). Every step visits all frames in the same
+    order, so what fits is kept for good and the rest is computed per window (0.5 GMAC): evicting
+    would throw away exactly what the next step asks for first.
+    """
+
+    def __init__(
+        self,
+        project: Callable[[Tensor], dict[str, KeysValues]],
+        track: AudioTrack,
+        budget: int,
+        *,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> None:
+        self._project = project
+        self._track = track
+        self._budget = budget
+        self._device, self._dtype = device, dtype
+        self._kept: dict[str, KeysValues] = {}
+        self._known: set[int] = set()
+
+    @property
+    def capacity(self) -> int:
+        """Frames that are kept; 0 until the first window has shown how large one is."""
+        return len(next(iter(self._kept.values()))[0]) if self._kept else 0
+
+    def __call__(self, frames: Sequence[int]) -> dict[str, KeysValues]:
+        """Keys and values of these frames by block name, each (f, m, d)."""
+        if self._known.issuperset(frames):
+            index = torch.tensor(frames, device=self._device)
+            return {name: (k[index], v[index]) for name, (k, v) in self._kept.items()}
+        tokens = self._track.tokens(frames).to(self._device, self._dtype)  # (f, m, d)
+        projected = self._project(tokens)
+        self._keep(frames, projected)
+        return projected
+
+    def _keep(self, frames: Sequence[int], projected: dict[str, KeysValues]) -> None:
+        if not self._kept:
+            self._kept = self._allocate(projected)
+        places = {frame: row for row, frame in enumerate(frames) if frame < self.capacity}
+        if not places:
+            return
+        rows, index = list(places.values()), list(places)
+        for name, pair in projected.items():
+            for kept, new in zip(self._kept[name], pair, strict=True):
+                kept[index] = new[rows]
+        self._known.update(index)
+
+    def _allocate(self, projected: dict[str, KeysValues]) -> dict[str, KeysValues]:
+        frame_bytes = sum(x[0].nbytes for pair in projected.values() for x in pair)
+        capacity = min(self._track.num_frames, self._budget // frame_bytes)
+        return {
+            name: tuple(x.new_empty(capacity, *x.shape[1:]) for x in pair)
+            for name, pair in projected.items()
+        }
+
+
+class Denoiser:
+    """The denoising UNet with the conditions of one clip.
+
+    What does not change between steps is computed once: reference keys and values (kept at
+    batch 1), audio keys and values (`AudioMemory`), landmark features.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        unet: UNet,
+        conditions: Conditions,
+        *,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        attention: AttentionFunction | None = None,
+        audio_budget: int | None = None,  # bytes; None: a share of the free memory
+    ) -> None:
+        self.unet, self.conditions = unet, conditions
+        self.device, self.dtype = torch.device(device), dtype
+        self._attention = attention
+        features = {k: v.to(self.device, dtype) for k, v in conditions.reference.items()}
+        self._reference = unet.project_reference(features)
+        if audio_budget is None:
+            audio_budget = min(MAX_AUDIO_MEMORY, int(AUDIO_MEMORY_SHARE * free_memory(self.device)))
+        self._audio = AudioMemory(
+            unet.project_audio, conditions.audio, audio_budget, device=self.device, dtype=dtype
+        )
+        self._face = conditions.face
+        if len(self._face) == 1:  # the standing face mask; moving landmarks are fetched by window
+            self._face = self._face.to(self.device, dtype)
+
+    def predict_v(
+        self,
+        latents: Tensor,
+        t: Tensor | float,
+        windows: Sequence[Sequence[int]],
+        conditional: Sequence[bool],
+    ) -> Tensor:
+        """v of several windows at once: (n, f, c, h, w) → (n, f, c, h, w).
+
+        `windows` are the frames of each row, `conditional` says which rows see the conditions.
+        """
+        num_frames = latents.shape[1]
+        shown = [f for window, on in zip(windows, conditional, strict=True) if on for f in window]
+        rows = latents.flatten(0, 1).to(self.device, self.dtype)  # (n f, c, h, w)
+        v = UNet.forward(
+            self.unet,
+            rows,
+            t,
+            num_frames=num_frames,
+            conditional=conditional,
+            reference=self._reference,
+            audio=self._audio(shown) if shown else None,
+            face=self._face_of(shown) if shown else None,
+            attention=self._attention,
+        )
+        return v.unflatten(0, (-1, num_frames)).to(latents)
+
+    def _face_of(self, frames: Sequence[int]) -> Tensor:
+        if len(self._face) == 1:
+            return self._face
+        return self._face[list(frames)].to(self.device, self.dtype)
+
+
+def activation_bytes(
+    config: UNetConfig, rows: int, latent_size: tuple[int, int], dtype: torch.dtype
+) -> int:
+    """Estimate of the peak memory of a UNet call beyond its weights, in bytes."""
+    height, width = latent_size
+    values = rows * height * width * config.channels[0]
+    return ACTIVATION_FACTOR * values * dtype.itemsize
+
+
+def choose_window_batch(
+    options: SamplingOptions,
+    config: UNetConfig,
+    latent_size: tuple[int, int],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> int:
+    """Windows per model call: the option, else as many as fit in half of the free memory.
+
+    On the CPU one: a larger batch is not faster there and takes memory.
+    """
+    if options.window_batch is not None:
+        return options.window_batch
+    if device.type == "cpu":
+        return 1
+    rows = options.context_frames * (2 if options.guidance_scale > 1 else 1)
+    one = activation_bytes(config, rows, latent_size, dtype)
+    return max(1, min(MAX_WINDOW_BATCH, free_memory(device) // (2 * one)))
+
+
+def num_model_calls(options: SamplingOptions, num_frames: int) -> tuple[int, int]:
+    """Steps, and windows in each step."""
+    rule = window_rule(
+        options.windows, num_frames, options.context_frames, options.context_overlap, 0
+    )
+    return options.num_inference_steps, len(rule(0))
+
+
+@torch.inference_mode()
+def sample_clip(
+    denoiser: Denoiser,
+    variant: Variant,
+    options: SamplingOptions,
+    *,
+    on_window: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Denoise a whole clip: latents (f, 4, h, w), scaled, on the CPU.
+
+    on_window(done, total) counts windows over all steps; on_step(step, latents, clean estimate)
+    is called after each step. Raising in either cancels. Raises `OptionsError` for windows that
+    are longer than the motion modules can count, `SamplingError` for values that are not numbers.
+    """
+    config, compatibility = denoiser.unet.config, options.compatibility
+    if config.motion is not None:
+        check_window(options.context_frames, config.motion.max_frames)
+    num_frames, latent_size = denoiser.conditions.num_frames, denoiser.conditions.latent_size
+    rule = window_rule(
+        options.windows,
+        num_frames,
+        options.context_frames,
+        options.context_overlap,
+        variant.window_shift,
+        rotate_single=compatibility.rotate_single_window,
+    )
+    latents_dtype = denoiser.dtype if compatibility.latents_dtype == "model" else torch.float32
+    noise = initial_noise(
+        options,
+        num_frames,
+        (config.in_channels, *latent_size),
+        clamp=variant.noise_clamp,
+        dtype=latents_dtype,
+    )
+    guidance = options.guidance_scale
+    counter = _counter(on_window, options.num_inference_steps, len(rule(0)))
+    predict = windowed(
+        guided(denoiser.predict_v, guidance),
+        rule,
+        weights=overlap_weights(options.overlap_weights, min(num_frames, options.context_frames)),
+        batch=choose_window_batch(
+            options, config, latent_size, device=denoiser.device, dtype=denoiser.dtype
+        ),
+        divide=variant.divides_overlaps_always or guidance > 1 or not compatibility.sum_overlaps,
+        on_window=counter,
+    )
+    schedule = make_schedule(
+        options.scheduler,
+        options.num_inference_steps,
+        official_previous_timestep=compatibility.official_previous_timestep,
+    )
+    home = _latents_device(noise, denoiser.device)
+    return sample(predict, noise.to(home), schedule, on_step).cpu()
+
+
+def _counter(
+    on_window: Callable[[int, int], None] | None, steps: int, windows: int
+) -> Callable[[int], None] | None:
+    """From windows done in a step to windows done in all steps."""
+    if on_window is None:
+        return None
+    finished = 0  # steps
+
+    def count(done: int) -> None:
+        nonlocal finished
+        on_window(finished * windows + done, steps * windows)
+        finished += done == windows
+
+    return count
+
+
+def _latents_device(noise: Tensor, device: torch.device) -> torch.device:
+    """The compute device, unless the clip is so long that its latents would crowd the UNet out."""
+    return device if 4 * noise.nbytes < 0.1 * free_memory(device) else torch.device("cpu")

@@ -1,0 +1,236 @@
+"""Portrait and voice → video; the only place where all parts meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .audio.tokens import AudioTrack
+from .conditions import Conditions, encode_face, encode_reference, encode_voice
+from .config import Compatibility, SamplingOptions, variant
+from .denoiser import Denoiser, sample_clip
+from .landmarks.detect import find_face_box, find_landmarker
+from .landmarks.face_box import FaceBox
+from .landmarks.portrait import Portrait, check_size, prepare_portrait
+from .media.audio import read_speech
+from .media.image import read_image
+from .media.video import check_output, to_uint8, write_video
+from .models.vae import decode_frames
+from .sampling.samplers import OnStep
+from .weights import load
+from .weights.files import ModelFiles, find_models
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, int, int], None]  # stage, done, total
+STAGES = ("voice", "sampling", "decoding")
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """What clip is made; how it is denoised is `SamplingOptions`."""
+
+    size: tuple[int, int] = (512, 512)  # width, height
+    fps: float = 24.0
+    length: int | None = None  # frames; None: as long as the voice
+    face_box: FaceBox | None = None  # pixels of the picture; None: found by MediaPipe
+
+
+class Networks:
+    """The networks of one variant, each loaded when it is used and let go afterwards.
+
+    `keep` holds them in main memory between uses, for programs that make several clips; else
+    only one of the large ones exists at a time.
+    """
+
+    _LOADERS = {
+        "reference_unet": load.load_reference_unet,
+        "denoising_unet": load.load_denoising_unet,
+        "landmark_encoder": load.load_landmark_encoder,
+        "audio_encoder": load.load_audio_encoder,
+        "vae": load.load_vae,
+    }
+
+    def __init__(
+        self, files: ModelFiles, device: torch.device, dtype: torch.dtype, *, keep: bool = False
+    ) -> None:
+        self.files, self.device, self.dtype = files, device, dtype
+        self._keep = keep
+        self._kept: dict[str, Any] = {}
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[Any]:
+        """A network on the compute device, named as in `ModelFiles`; the VAE as `DiffusersVAE`."""
+        # Rounding in the audio encoder would reach every frame, and it is small (33 MB).
+        dtype = torch.float32 if name == "audio_encoder" else self.dtype
+        network = self._kept.pop(name, None) or self._LOADERS[name](self.files, dtype=dtype)
+        module = getattr(network, "model", network)
+        module.to(self.device)
+        try:
+            yield network
+        finally:
+            if self._keep:
+                module.to("cpu")
+                self._kept[name] = network
+
+
+class EchoMimic:
+    """One variant of the model on one device."""
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        *,
+        landmarker: Path | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        keep_loaded: bool = False,
+    ) -> None:
+        self.variant = variant(files.variant)
+        self.device = torch.device(device or default_device())
+        self.dtype = dtype or load.default_dtype(self.device)
+        self.landmarker = landmarker
+        self.networks = Networks(files, self.device, self.dtype, keep=keep_loaded)
+
+    @classmethod
+    def from_folder(
+        cls, folders: Path | str | Sequence[Path], variant: str = "audio", **options: Any
+    ) -> EchoMimic:
+        """Find a variant's files in one or several folders of models (docs/models.md).
+
+        Options are those of the class. Raises `WeightsError` that lists what is missing.
+        """
+        if isinstance(folders, str | Path):
+            folders = [Path(folders)]
+        options.setdefault("landmarker", find_landmarker(folders))
+        return cls(find_models(folders, variant), **options)
+
+    def animate(
+        self,
+        portrait: Path | str,
+        audio: Path | str,
+        out: Path | str,
+        clip: ClipOptions = ClipOptions(),  # noqa: B008 (frozen)
+        options: SamplingOptions | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Make the video `out` of the picture `portrait` speaking `audio`.
+
+        `options` default to the variant's own. on_progress(stage, done, total) is called through
+        the stages in `STAGES`; raising in it cancels and leaves no file. Raises
+        `EchoMimicError`s of one sentence for what cannot be read, written or combined.
+        """
+        options = options or SamplingOptions.for_variant(self.variant)
+        compatibility, out = options.compatibility, Path(out)
+        check_output(out)
+        check_size(*clip.size)
+        prepared = self.prepare_portrait(
+            read_image(Path(portrait)), clip.size, clip.face_box, compatibility
+        )
+        speech = read_speech(Path(audio), int16=compatibility.int16_audio)
+        track = self.encode_voice(
+            speech, clip.fps, clip.length, compatibility, _stage(on_progress, "voice")
+        )
+        conditions = self.encode_conditions(prepared, track, compatibility=compatibility)
+        latents = self.sample(conditions, options, on_window=_stage(on_progress, "sampling"))
+        write_video(
+            out,
+            self.frames(latents, truncate=compatibility.truncate_frames),
+            fps=clip.fps,
+            num_frames=len(latents),
+            size=clip.size,
+            soundtrack=Path(audio),
+            on_progress=_stage(on_progress, "decoding"),
+        )
+
+    def prepare_portrait(
+        self,
+        image: np.ndarray,
+        size: tuple[int, int],
+        face_box: FaceBox | None = None,
+        compatibility: Compatibility = Compatibility(),  # noqa: B008 (frozen)
+    ) -> Portrait:
+        """Crop a uint8 RGB picture (H, W, 3) around its face, which is looked for if not given."""
+        if face_box is None and self.landmarker is None:
+            log.warning(
+                "There is no face_landmarker*.task in the models folder, so the face is not looked "
+                "for; run `echomimic models download --face`, or give the face box."
+            )
+        elif face_box is None:
+            face_box = find_face_box(image, self.landmarker, bgr=compatibility.bgr_detector)
+        return prepare_portrait(image, size, face_box=face_box, compatibility=compatibility)
+
+    def encode_voice(
+        self,
+        speech: Tensor,
+        fps: float = 24.0,
+        length: int | None = None,
+        compatibility: Compatibility = Compatibility(),  # noqa: B008 (frozen)
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> AudioTrack:
+        """16 kHz mono speech (n,) → what the clip's frames hear."""
+        with self.networks.use("audio_encoder") as encoder:
+            return encode_voice(
+                encoder,
+                speech,
+                fps=fps,
+                length=length,
+                compatibility=compatibility,
+                on_progress=on_progress,
+            )
+
+    def encode_conditions(
+        self,
+        portrait: Portrait,
+        track: AudioTrack,
+        landmark_images: Tensor | None = None,
+        compatibility: Compatibility = Compatibility(),  # noqa: B008 (frozen)
+    ) -> Conditions:
+        """All that drives the clip; landmark images are (f, 3, H, W) in 0..1."""
+        place = {"device": self.device, "dtype": self.dtype}
+        with self.networks.use("landmark_encoder") as encoder:
+            face = encode_face(encoder, portrait, self.variant, landmark_images, **place)
+        with self.networks.use("vae") as vae, self.networks.use("reference_unet") as unet:
+            reference = encode_reference(unet, vae, portrait, compatibility=compatibility, **place)
+        return Conditions(reference, track, face)
+
+    def sample(
+        self,
+        conditions: Conditions,
+        options: SamplingOptions | None = None,
+        *,
+        on_window: Callable[[int, int], None] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Denoise the clip: latents (f, 4, h, w), scaled, on the CPU."""
+        options = options or SamplingOptions.for_variant(self.variant)
+        with self.networks.use("denoising_unet") as unet:
+            denoiser = Denoiser(unet, conditions, device=self.device, dtype=self.dtype)
+            return sample_clip(
+                denoiser, self.variant, options, on_window=on_window, on_step=on_step
+            )
+
+    def frames(self, latents: Tensor, *, truncate: bool = False) -> Iterator[np.ndarray]:
+        """Decode latents (f, 4, h, w) a few at a time: yields uint8 (n, H, W, 3)."""
+        with self.networks.use("vae") as vae:
+            for images in decode_frames(vae, latents):
+                yield to_uint8(images, truncate=truncate)
+
+
+def default_device() -> torch.device:
+    """The accelerator that PyTorch sees, else the CPU."""
+    if torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator()
+    return torch.device("cpu")
+
+
+def _stage(on_progress: OnProgress | None, name: str) -> Callable[[int, int], None] | None:
+    return None if on_progress is None else lambda done, total: on_progress(name, done, total)
