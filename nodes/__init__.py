@@ -1,0 +1,32 @@
+"""ComfyUI nodes: each a schema and a few lines around the library in `echomimic/`."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .audio import EchoMimicAudioEncode
+from .decode import EchoMimicDecodeVideo
+from .files import register_folder
+from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
+from .portrait import EchoMimicPortrait
+from .sample import EchoMimicSampler
+
+NODES: list[type[io.ComfyNode]] = [
+    EchoMimicModelLoader,
+    EchoMimicAudioEncoderLoader,
+    EchoMimicAudioEncode,
+    EchoMimicPortrait,
+    EchoMimicSampler,
+    EchoMimicDecodeVideo,
+]
+
+
+class EchoMimicExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        register_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> EchoMimicExtension:
+    """What ComfyUI asks a pack for."""
+    return EchoMimicExtension()

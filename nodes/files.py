@@ -1,0 +1,68 @@
+"""Model files, found and named through ComfyUI's folders only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import folder_paths
+
+from ..echomimic.config import VARIANTS
+from ..echomimic.errors import WeightsError
+from ..echomimic.weights.files import foreign_reason, variant_of
+
+FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
+OFFICIAL_UNETS = [f"{row.denoising_unet}.pth" for row in VARIANTS.values()]
+OFFICIAL_AUDIO_ENCODER = "audio_processor/whisper_tiny.pt"
+
+
+def register_folder() -> None:
+    """Make models/echo_mimic known, unless the user's extra_model_paths.yaml did already."""
+    if FOLDER not in folder_paths.folder_names_and_paths:
+        path = os.path.join(folder_paths.models_dir, FOLDER)
+        folder_paths.folder_names_and_paths[FOLDER] = (
+            [path],
+            folder_paths.supported_pt_extensions,
+        )
+
+
+def model_folders() -> list[Path]:
+    """Where the files of a model set may lie."""
+    return [Path(path) for path in folder_paths.get_folder_paths(FOLDER)]
+
+
+def landmarker_folders() -> list[Path]:
+    """Where MediaPipe's face landmarker may lie."""
+    detection, _ = folder_paths.folder_names_and_paths.get(
+        "detection", ([os.path.join(folder_paths.models_dir, "detection")], set())
+    )  # ComfyUI knows the folder since 0.23
+    return [*model_folders(), *map(Path, detection)]
+
+
+def denoising_unets() -> list[str]:
+    """Names of the installed variants; the official names where there is none yet."""
+    return _existing(lambda path: variant_of(path) is not None) or OFFICIAL_UNETS
+
+
+def audio_encoders() -> list[str]:
+    """Names of the installed audio encoders; the official one where there is none yet."""
+    return _existing(lambda path: "whisper" in path.as_posix().lower()) or [OFFICIAL_AUDIO_ENCODER]
+
+
+def resolve(name: str) -> Path:
+    """The path of a name that was listed; raises `WeightsError` if it is not there."""
+    path = folder_paths.get_full_path(FOLDER, name)
+    if path is None:
+        folders = ", ".join(map(str, model_folders()))
+        raise WeightsError(
+            f"{name} is not in {folders}; put it there (the README lists all files), "
+            "then press R to refresh the lists."
+        )
+    return Path(path)
+
+
+def _existing(wanted: Callable[[Path], bool]) -> list[str]:
+    names = folder_paths.get_filename_list(FOLDER)
+    paths = {name: resolve(name) for name in names if wanted(Path(name))}
+    return [name for name, path in paths.items() if foreign_reason(path) is None]

@@ -1,0 +1,66 @@
+"""Devices, memory, progress and cancelling: ComfyUI decides, the library obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import comfy.latent_formats
+import comfy.model_management
+import comfy.utils
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+
+def load(patcher: ModelPatcher, memory: float = 0) -> torch.nn.Module:
+    """The network, on its device, with `memory` bytes left for its work."""
+    comfy.model_management.load_models_gpu([patcher], memory_required=memory)
+    return patcher.model
+
+
+@contextmanager
+def borrowed(patcher: ModelPatcher, memory: float = 0) -> Iterator[torch.nn.Module]:
+    """The network for a short use: it leaves the GPU afterwards, for those that need the room."""
+    try:
+        yield load(patcher, memory)
+    finally:
+        if patcher.load_device != patcher.offload_device:
+            keep = [
+                loaded
+                for loaded in comfy.model_management.current_loaded_models
+                if loaded.model is not patcher
+            ]
+            comfy.model_management.free_memory(1e30, patcher.load_device, keep)
+
+
+class Progress:
+    """The node's progress bar as an `on_progress` callback, which also notices a cancel."""
+
+    def __init__(self) -> None:
+        self._bar = comfy.utils.ProgressBar(1)
+        self._last = (0, 1)
+
+    def __call__(self, done: int, total: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._last = (done, total)
+        self._bar.update_absolute(done, total)
+
+    def preview(self, picture: tuple) -> None:
+        """Show a picture, `(format, PIL image, max size)`, without moving the bar."""
+        self._bar.update_absolute(*self._last, picture)
+
+
+def latent_preview_callback(
+    progress: Progress, device: torch.device
+) -> Callable[[int, Tensor, Tensor], None]:
+    """An `on_step` callback that shows the clip's first frame, if the user wants previews."""
+    previewer = latent_preview.get_previewer(device, comfy.latent_formats.SD15())
+
+    def show(_step: int, _latents: Tensor, clean: Tensor) -> None:
+        if previewer is not None:
+            first = clean[:1].to(device)  # (1, c, h, w)
+            progress.preview(previewer.decode_latent_to_preview_image("JPEG", first))
+
+    return show

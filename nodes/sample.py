@@ -1,0 +1,193 @@
+"""Noise → the latents of a clip."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ..echomimic.conditions import Conditions, encode_face, reference_features
+from ..echomimic.config import Compatibility, SamplingOptions, Variant
+from ..echomimic.denoiser import Denoiser, activation_bytes, sample_clip
+from ..echomimic.sampling.schedule import SCHEDULERS
+from . import types
+from .convert import latent_from_latents
+from .model import attend, compute_dtype, variant_of
+from .runtime import Progress, borrowed, latent_preview_callback, load
+from .vae import ComfyVAE
+
+
+class EchoMimicSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EchoMimicSampler",
+            display_name="EchoMimic Sampler",
+            category="EchoMimic",
+            description="Denoise the clip, window by window. The latent has a frame per batch "
+            "item; VAE Decode and EchoMimic Decode to Video take it.",
+            search_aliases=["echomimic ksampler", "talking head sampler"],
+            inputs=[
+                io.Model.Input("model", tooltip="From EchoMimic Model Loader."),
+                types.ReferenceUNet.Input("reference_unet"),
+                types.LandmarkEncoder.Input("landmark_encoder"),
+                io.Vae.Input("vae", tooltip="That of the loader, or any of Stable Diffusion 1."),
+                types.Portrait.Input("portrait"),
+                types.AudioTrack.Input("audio_track"),
+                io.Int.Input(
+                    "seed",
+                    default=420,
+                    min=0,
+                    max=2**64 - 1,
+                    control_after_generate=True,
+                    tooltip="Every frame has noise of its own that depends on seed and frame "
+                    "only, so the start of a longer clip looks the same.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="0: the variant's own, 30, or 6 for those named _acc.",
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=0.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    tooltip="How strongly portrait and voice guide; 1 is without guidance and "
+                    "twice as fast. 0: the variant's own, 2.5, or 1 for those named _acc.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=list(SCHEDULERS),
+                    default="ddim",
+                    tooltip="ddim is what the models were published with.",
+                ),
+                io.Combo.Input(
+                    "windows",
+                    options=["open", "looped"],
+                    default="open",
+                    tooltip="How windows lie on the clip. looped: the last one wraps to the "
+                    "first frames, as the official code does, for clips that loop.",
+                ),
+                io.Int.Input(
+                    "context_frames",
+                    default=12,
+                    min=1,
+                    max=32,
+                    tooltip="Frames in a window. More are smoother and need more memory.",
+                ),
+                io.Int.Input(
+                    "context_overlap",
+                    default=3,
+                    min=0,
+                    max=31,
+                    tooltip="Frames that a window shares with the next. More are slower.",
+                ),
+                io.Combo.Input(
+                    "overlap_weights",
+                    options=["flat", "pyramid"],
+                    default="flat",
+                    advanced=True,
+                    tooltip="Whether the middle of a window counts more where two overlap.",
+                ),
+                io.Int.Input(
+                    "window_batch",
+                    default=0,
+                    min=0,
+                    max=64,
+                    advanced=True,
+                    tooltip="Windows denoised at once. 0: as many as the memory allows.",
+                ),
+                io.Boolean.Input(
+                    "parity",
+                    default=False,
+                    advanced=True,
+                    tooltip="Do as the official code does, its mistakes included; for "
+                    "comparisons. Choose windows looped, and switch parity on in the other "
+                    "nodes too.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        reference_unet,
+        landmark_encoder,
+        vae,
+        portrait,
+        audio_track,
+        parity,
+        **choices,
+    ) -> io.NodeOutput:
+        options = _options(variant_of(model), parity, **choices)
+        face = _face(model, landmark_encoder, portrait)
+        reference = _reference(reference_unet, vae, portrait, options.compatibility)
+        latents = _denoise(model, Conditions(reference, audio_track, face), options)
+        return io.NodeOutput(latent_from_latents(latents))
+
+
+def _options(
+    variant: Variant, parity: bool, steps: int, cfg: float, window_batch: int, **choices
+) -> SamplingOptions:
+    """Widgets → options; 0 stands for a value that is not the user's to choose."""
+    return SamplingOptions.for_variant(
+        variant,
+        num_inference_steps=steps or None,
+        guidance_scale=cfg or None,
+        window_batch=window_batch or None,
+        compatibility=Compatibility.parity() if parity else Compatibility(),
+        **choices,
+    )
+
+
+def _face(model: ModelPatcher, landmark_encoder: ModelPatcher, portrait) -> torch.Tensor:
+    with borrowed(landmark_encoder) as encoder:
+        return encode_face(
+            encoder,
+            portrait,
+            variant_of(model),
+            device=landmark_encoder.load_device,
+            dtype=compute_dtype(encoder),
+        )
+
+
+def _reference(
+    reference_unet: ModelPatcher, vae, portrait, compatibility: Compatibility
+) -> dict[str, torch.Tensor]:
+    latents = ComfyVAE(vae).encode(portrait.image[None])  # before the UNet needs the room
+    config, dtype = reference_unet.model.config, compute_dtype(reference_unet.model)
+    memory = activation_bytes(config, 1, latents.shape[-2:], dtype)
+    with borrowed(reference_unet, memory) as unet:
+        latents = latents.to(reference_unet.load_device, dtype)
+        return reference_features(unet, latents, compatibility)
+
+
+def _denoise(model: ModelPatcher, conditions: Conditions, options: SamplingOptions) -> torch.Tensor:
+    unet = model.model.diffusion_model
+    rows = options.context_frames * (2 if options.guidance_scale > 1 else 1)
+    dtype = compute_dtype(unet)
+    memory = activation_bytes(unet.config, rows, conditions.latent_size, dtype)
+    load(model, 2 * memory)  # of which the library takes half
+    progress = Progress()
+    denoiser = Denoiser(
+        unet,
+        conditions,
+        device=model.load_device,
+        dtype=dtype,
+        attention=partial(attend, transformer_options=model.model_options["transformer_options"]),
+    )
+    return sample_clip(
+        denoiser,
+        variant_of(model),
+        options,
+        on_window=progress,
+        on_step=latent_preview_callback(progress, model.load_device),
+    )

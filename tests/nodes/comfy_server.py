@@ -1,0 +1,196 @@
+"""A real ComfyUI server in a process of its own, driven as its web page drives it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.request import urlopen
+
+START_TIMEOUT = 180  # seconds
+RUN_TIMEOUT = 300
+
+
+@dataclass
+class Run:
+    """What the server said about one queued graph."""
+
+    prompt_id: str
+    events: list[dict] = field(default_factory=list)
+    previews: int = 0
+    outputs: dict = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    def executed(self) -> set[str]:
+        """Ids of the nodes that ran, rather than being served from the cache."""
+        nodes = (e["data"].get("node") for e in self.events if e["type"] == "executing")
+        return {node for node in nodes if node is not None}
+
+    def error(self) -> str | None:
+        for event in self.events:
+            if event["type"] == "execution_error":
+                return event["data"]["exception_message"].strip()
+        return None
+
+
+class Server:
+    """ComfyUI with only our pack, on a free port, with folders of its own."""
+
+    def __init__(self, comfyui: Path, base: Path, pack: Path, *options: str) -> None:
+        self.base = base
+        for folder in ("custom_nodes", "input", "output", "temp", "user/default", "models"):
+            (base / folder).mkdir(parents=True, exist_ok=True)
+        (base / "custom_nodes/echomimic-nodes").symlink_to(pack)
+        (base / "user/default/comfy.settings.json").write_text('{"Comfy.TutorialCompleted": true}')
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = base / "server.log"
+        self._command = [
+            sys.executable, "main.py", "--cpu", "--port", str(self.port),
+            "--base-directory", str(base), "--disable-auto-launch", "--disable-api-nodes",
+            "--database-url", f"sqlite:///{base}/user/comfyui.db",
+            "--preview-method", "latent2rgb", *options,
+        ]  # fmt: skip
+        self._comfyui = comfyui
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> "Server":
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._comfyui, stdout=log, stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            )  # fmt: skip
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return urlopen(f"{self.url}/system_stats", timeout=1).status == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> dict:
+        with urlopen(f"{self.url}{path}") as reply:
+            return json.load(reply)
+
+    def run(self, graph: dict, *, cancel_at: str | None = None) -> Run:
+        """Queue an API-format graph and wait for its end.
+
+        `cancel_at` is a node id: the run is interrupted as soon as that node shows progress.
+        """
+        return asyncio.run(asyncio.wait_for(self._run(graph, cancel_at), RUN_TIMEOUT))
+
+    async def _run(self, graph: dict, cancel_at: str | None) -> Run:
+        import aiohttp
+
+        client = uuid.uuid4().hex
+        socket_url = f"{self.url}/ws?clientId={client}"
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(socket_url, max_msg_size=0) as messages,
+        ):
+            reply = await http.post(
+                f"{self.url}/prompt", json={"prompt": graph, "client_id": client}
+            )
+            answer = await reply.json()
+            assert not answer.get("node_errors"), answer
+            run = Run(answer["prompt_id"])
+            async for message in messages:
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    run.previews += 1
+                    continue
+                event = message.json()
+                run.events.append(event)
+                if _shows_progress(event, cancel_at):
+                    cancel_at = None
+                    await http.post(f"{self.url}/interrupt")
+                if _is_end(event, run.prompt_id):
+                    break
+            run.outputs = await self._outputs(http, run.prompt_id)
+            return run
+
+    async def _outputs(self, http, prompt_id: str) -> dict:
+        for _ in range(50):  # the entry can appear a moment after the last message
+            history = await (await http.get(f"{self.url}/history/{prompt_id}")).json()
+            if prompt_id in history:
+                return history[prompt_id]["outputs"]
+            await asyncio.sleep(0.1)
+        return {}
+
+    def file(self, run: Run, node: str) -> Path:
+        """The file that an output node showed."""
+        shown = next(iter(value for value in run.outputs[node].values() if value))[0]
+        return self.base / shown["type"] / shown["subfolder"] / shown["filename"]
+
+
+def api_graph(workflow: dict, node_info: dict) -> dict:
+    """An API-format graph from a file of the user interface, as the web page converts it."""
+    links = {link[0]: (str(link[1]), link[2]) for link in workflow["links"]}
+    graph = {}
+    for node in workflow["nodes"]:
+        if node["type"] in ("Note", "MarkdownNote"):
+            continue
+        linked = {
+            socket["name"]: list(links[socket["link"]])
+            for socket in node.get("inputs", [])
+            if socket.get("link") is not None
+        }
+        widgets = _widget_values(node, node_info[node["type"]])
+        graph[str(node["id"])] = {"class_type": node["type"], "inputs": widgets | linked}
+    return graph
+
+
+def _widget_values(node: dict, info: dict) -> dict:
+    values = list(node.get("widgets_values", []))
+    named = {}
+    for name, (kind, *more) in {
+        **info["input"].get("required", {}),
+        **info["input"].get("optional", {}),
+    }.items():
+        options = more[0] if more else {}
+        is_widget = isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+        if not is_widget or options.get("forceInput"):
+            continue
+        named[name] = values.pop(0)
+        if options.get("control_after_generate") or options.get("image_upload"):
+            values.pop(0)
+        if options.get("audio_upload") and values:  # its player and its upload button
+            del values[:2]
+    assert not values, f"{node['type']} has {len(values)} widget values too many: {values}"
+    return named
+
+
+def _shows_progress(event: dict, node: str | None) -> bool:
+    return node is not None and event["type"] == "progress" and event["data"]["node"] == node
+
+
+def _is_end(event: dict, prompt_id: str) -> bool:
+    if event["type"] in ("execution_error", "execution_interrupted", "execution_success"):
+        return event["data"]["prompt_id"] == prompt_id
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
