@@ -107,6 +107,7 @@ def in_a_process(num_frames: int, size: int) -> dict[str, float]:
     sender.close()  # so that a crash ends the wait
     result = receiver.recv()
     process.join()
+    log.info("%s", result)
     return result
 
 
@@ -115,6 +116,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, nargs=2, default=(240, 2400))
     parser.add_argument("--size", type=int, default=256, help="pixels per side")
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     results = [in_a_process(num_frames, options.size) for num_frames in options.frames]
     short, long = (result["MiB_above_model"] for result in results)
     growth = long / short - 1
