@@ -41,6 +41,7 @@ SHARED = {
 @pytest.mark.parametrize(
     ("variants", "own"),
     [
+        (None, {"denoising_unet", "motion_module", "reference_unet", "face_locator"}),
         (["audio"], {"denoising_unet", "motion_module", "reference_unet", "face_locator"}),
         (
             ["landmark_acc"],
@@ -66,24 +67,26 @@ SHARED = {
 )
 def test_only_the_files_of_the_chosen_variants_are_fetched_once(tmp_path, variants, own):
     hub = Hub()
+    (tmp_path / LANDMARKER).write_bytes(b"")
 
-    download(tmp_path, variants, landmarker=False, fetch=hub, fetch_url=no_url)
+    download(tmp_path, variants, fetch=hub, fetch_url=no_url)
 
     assert len(hub.asked) == len(set(hub.asked))
     assert set(hub.asked) == SHARED | {f"{name}.pth" for name in own}
-    for variant in variants:
+    for variant in variants or ["audio"]:
         assert find_models([tmp_path], variant)
 
 
 def test_what_is_there_is_not_fetched_again(tmp_path):
     hub = Hub()
+    (tmp_path / LANDMARKER).write_bytes(b"")
     (tmp_path / "reference_unet.pth").write_bytes(b"")
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae/sd-vae-ft-mse.safetensors").write_bytes(b"")
 
-    download(tmp_path, ["audio"], landmarker=False, fetch=hub)
+    download(tmp_path, ["audio"], fetch=hub, fetch_url=no_url)
     again = Hub()
-    assert download(tmp_path, ["audio"], landmarker=False, fetch=again) == []
+    assert download(tmp_path, ["audio"], fetch=again, fetch_url=no_url) == []
 
     assert "reference_unet.pth" not in hub.asked
     assert not [name for name in hub.asked if "vae" in name]
@@ -93,16 +96,20 @@ def test_what_is_there_is_not_fetched_again(tmp_path):
 def test_the_landmarker_is_fetched_and_its_sum_checked(tmp_path):
     content = real_input(f"models/{LANDMARKER}").read_bytes()
 
-    new = download(tmp_path, [], fetch_url=lambda address, path: path.write_bytes(content))
+    new = download(
+        tmp_path, face_only=True, fetch_url=lambda address, path: path.write_bytes(content)
+    )
 
     assert new == [tmp_path / LANDMARKER]
     assert hashlib.sha256(new[0].read_bytes()).hexdigest() == module.LANDMARKER_SHA256
-    assert download(tmp_path, [], fetch_url=no_url) == []
+    assert download(tmp_path, face_only=True, fetch_url=no_url) == []
 
 
 def test_a_landmarker_with_another_sum_is_not_kept(tmp_path):
     with pytest.raises(WeightsError, match="sha256 .* instead of 64184e22"):
-        download(tmp_path, [], fetch_url=lambda address, path: path.write_bytes(b"other"))
+        download(
+            tmp_path, face_only=True, fetch_url=lambda address, path: path.write_bytes(b"other")
+        )
 
     assert list(tmp_path.iterdir()) == []
 
@@ -112,7 +119,7 @@ def test_no_connection_to_the_vendor_is_a_sentence(tmp_path):
         raise urllib.error.URLError("no route")
 
     with pytest.raises(WeightsError, match=r"no route.*by hand"):
-        download(tmp_path, [], fetch_url=fail)
+        download(tmp_path, face_only=True, fetch_url=fail)
 
     assert list(tmp_path.iterdir()) == []
 

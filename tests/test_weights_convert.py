@@ -16,6 +16,7 @@ from echomimic.weights.load import (
 )
 from echomimic.weights.random_weights import make_random
 from echomimic.weights.read import read_state
+from echomimic.weights.status import status
 from echomimic.weights.write import replacing, write_safetensors
 
 
@@ -54,6 +55,14 @@ def test_the_motion_module_is_merged_and_the_disk_halved(source, converted):
     }
     assert find_models([converted, source], "audio").motion_module is None
     assert after < 0.53 * before
+
+
+def test_status_takes_a_merged_file_for_both_of_its_parts(source, converted):
+    rows = {row.component: row for row in status([converted, source]) if row.variant == "audio"}
+
+    assert [row.problem for row in rows.values() if row.problem] == []
+    assert rows["motion_module"].path == rows["denoising_unet"].path
+    assert rows["motion_module"].size == 0  # counted once
 
 
 def test_existing_files_are_kept(source, tmp_path):

@@ -184,6 +184,14 @@ def test_the_variant_is_known_by_the_denoising_unet(tmp_path, row, suffix):
     assert variant_of(tmp_path / f"{row.denoising_unet}.txt") is None
 
 
+def test_beside_a_chosen_unet_the_audio_encoder_may_be_absent(tmp_path):
+    touch(tmp_path, *(name for name in OFFICIAL if "whisper" not in name))
+
+    assert files_beside(tmp_path / "denoising_unet.pth").audio_encoder is None
+    with pytest.raises(WeightsError, match="audio encoder of variant 'audio' is missing"):
+        find_models([tmp_path], "audio")
+
+
 def test_a_file_with_another_name_is_no_denoising_unet(tmp_path):
     touch(tmp_path, "model.pth")
 

@@ -27,7 +27,7 @@ from echomimic.weights.official import unet_shapes
 from echomimic.weights.random_weights import TINY, make_random
 from echomimic.weights.read import read_state
 from echomimic.weights.settings import make_metadata
-from echomimic.weights.status import status
+from echomimic.weights.status import status, status_table
 
 LOADERS = {
     "denoising_unet": load_denoising_unet,
@@ -324,7 +324,8 @@ def test_status_has_a_row_for_everything_and_finds_each_problem(folder):
 
     rows = {(row.variant, row.component): row for row in status([folder])}
 
-    assert len(rows) == len(VARIANTS) * 6
+    assert len(rows) == len(VARIANTS) * 6 + 1
+    assert "models download --face" in rows["any", "face_landmarker"].problem
     assert rows["audio", "denoising_unet"].problem is None
     assert rows["audio", "denoising_unet"].size == (folder / "denoising_unet.pth").stat().st_size
     assert rows["audio", "vae"].path.is_file()
@@ -333,3 +334,17 @@ def test_status_has_a_row_for_everything_and_finds_each_problem(folder):
     assert missing.path is None and missing.size == 0 and "is missing" in missing.problem
     assert folder / "reference_unet_pose.safetensors" in missing.places
     assert rows["landmark_acc", "motion_module"].path is None
+
+
+def test_the_table_of_the_status_tells_each_state_and_place(folder):
+    (folder / "face_locator.pth").write_bytes(b"broken")
+    rows = [row for row in status([folder]) if row.variant != "landmark"]
+
+    lines = status_table(rows).splitlines()
+
+    assert len(lines) == len(rows)
+    for row, line in zip(rows, lines, strict=True):
+        state = "missing" if row.path is None else "problem" if row.problem else "ok"
+        for part in (row.variant, row.component, state, row.problem or str(row.path)):
+            assert part in line
+    assert {"ok", "missing", "problem"} <= {line.split()[2] for line in lines}

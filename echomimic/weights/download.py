@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..config import variant
 from ..errors import WeightsError
+from ..landmarks.detect import find_landmarker
 from .files import COMPONENTS, find_file
 from .write import replacing
 
@@ -36,26 +37,29 @@ FetchUrl = Callable[[str, Path], object]  # address, file to write
 
 def download(
     folder: Path,
-    variants: Sequence[str] = ("audio",),
+    variants: Sequence[str] | None = None,
     *,
-    landmarker: bool = True,
+    face_only: bool = False,
     fetch: FetchFile | None = None,
     fetch_url: FetchUrl | None = None,
 ) -> list[Path]:
-    """Fetch what the variants need and `folder` (with the places beside it) lacks.
+    """Fetch what the variants (None: audio) need and `folder`, or a place beside it, lacks.
+
+    The face landmarker comes with them; with `face_only` it comes alone.
 
     Interrupted downloads of the large files are resumed; huggingface_hub shows the progress and
     honours HF_ENDPOINT and HF_HUB_OFFLINE. Returns the files that are new. Raises `WeightsError`
     when there is no connection or a file is not what it should be.
     """
     folder = Path(folder)
-    needed = [name for each in variants for name in missing_files(folder, each)]
+    wanted = () if face_only else variants or ("audio",)
+    needed = [name for each in wanted for name in missing_files(folder, each)]
     new = []
     for name in dict.fromkeys(needed):
         log.info("Fetching %s from %s.", name, REPOSITORY)
         (fetch or fetch_from_hub)(REPOSITORY, name, folder)
         new.append(folder / name)
-    if landmarker and not list(folder.glob("face_landmarker*.task")):
+    if find_landmarker([folder]) is None:
         new.append(_fetch_landmarker(folder / LANDMARKER, fetch_url or fetch_from_url))
     return new
 

@@ -55,7 +55,7 @@ class ModelFiles:
     motion_module: Path | None  # None: the denoising file holds it, as `convert` writes it
     reference_unet: Path
     landmark_encoder: Path
-    audio_encoder: Path
+    audio_encoder: Path | None  # None: chosen by itself, see `files_beside`
     vae: Path
 
     def __post_init__(self) -> None:
@@ -85,7 +85,8 @@ def find_models(folders: Sequence[Path], variant: str) -> ModelFiles:
 def files_beside(denoising_unet: Path, folders: Sequence[Path] = ()) -> ModelFiles:
     """The files that go with a chosen denoising UNet: first from its folder, then from `folders`.
 
-    Raises `WeightsError` if the name is not that of a variant, or if a file is missing.
+    The audio encoder, which all variants share, may be absent: it can be chosen by itself.
+    Raises `WeightsError` if the name is not that of a variant, or if another file is missing.
     """
     require_own(denoising_unet)
     name = variant_of(denoising_unet)
@@ -95,8 +96,10 @@ def files_beside(denoising_unet: Path, folders: Sequence[Path] = ()) -> ModelFil
             f"{denoising_unet} is not named as a denoising UNet; choose one of {names}."
         )
     folders = [denoising_unet.parent, *folders]
-    paths = {part: find_file(folders, name, part, denoising_unet) for part in COMPONENTS}
-    return ModelFiles(name, **paths | {"denoising_unet": denoising_unet})
+    required = [part for part in COMPONENTS if part not in ("denoising_unet", "audio_encoder")]
+    paths = {part: find_file(folders, name, part, denoising_unet) for part in required}
+    audio_encoder = look_up(folders, variant(name), "audio_encoder")
+    return ModelFiles(name, denoising_unet, audio_encoder=audio_encoder, **paths)
 
 
 def find_file(

@@ -116,6 +116,10 @@ def load_audio_encoder(
     """The audio encoder, in OpenAI's or transformers' layout. Raises `WeightsError`."""
     dtype = choose_dtype(dtype, device)
     path = files.audio_encoder if isinstance(files, ModelFiles) else Path(files)
+    if path is None:
+        raise WeightsError(
+            "There is no audio encoder beside the models; put whisper_tiny.pt there."
+        )
     state, metadata = read_state(path)
     config = None if "dims" in metadata else audio_config(path, metadata)
     config = config or _described_audio(path, state, metadata)  # OpenAI's file describes itself

@@ -21,7 +21,7 @@ from ..config import (
     Variant,
     variant,
 )
-from ..errors import OptionsError
+from ..errors import OptionsError, WeightsError
 from ..models.motion_module import position_table
 from ..models.vae import VAE_CONFIG
 from .load import POSITION_TABLE, DType, choose_dtype
@@ -36,6 +36,8 @@ from .official import (
 from .settings import CONFIG_FILE, FORMAT, make_metadata
 from .write import write_pickle, write_safetensors, write_text
 
+AUDIO_ENCODER = "audio_processor/whisper_tiny.pt"
+VAE = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 NOTICE = "RANDOM_WEIGHTS.txt"
 NOTICE_TEXT = """\
 The model files in this folder hold random numbers, made by `echomimic models make-random`.
@@ -81,20 +83,20 @@ def make_random(
 
     One file is in memory at a time. The same seed gives the same tensors, whatever else is
     written. Raises `OptionsError` for an unknown size or variant, `WeightsError` when a file
-    cannot be written.
+    cannot be written or would replace one that is not known to be random.
     """
     if size not in SIZES:
         raise OptionsError(f"size must be one of {', '.join(SIZES)}, not {size!r}.")
     models, folder = SIZES[size], Path(folder)
     rows = [variant(name) for name in variants or VARIANTS]
     dtype = choose_dtype(dtype, "cpu")
+    plan = _networks(models, rows)
+    _spare_real_weights(folder, [*plan, CONFIG_FILE, AUDIO_ENCODER, VAE])
     write_text(folder / NOTICE, NOTICE_TEXT)
     write_text(folder / CONFIG_FILE, json.dumps(_settings(models), indent=2))
-    plan = _networks(models, rows)
     written = []
     for path, expected in plan.items():
-        state = random_state(expected, f"{seed}/{path}", dtype)
-        write_pickle(folder / path, state)
+        write_pickle(folder / path, random_state(expected, f"{seed}/{path}", dtype))
         written.append(folder / path)
         if on_progress is not None:
             on_progress(len(written), len(plan) + 2)
@@ -103,6 +105,15 @@ def make_random(
         if on_progress is not None:
             on_progress(len(written), len(plan) + 2)
     return written
+
+
+def _spare_real_weights(folder: Path, names: Sequence[str]) -> None:
+    there = [name for name in names if (folder / name).exists()]
+    if there and not (folder / NOTICE).exists():
+        raise WeightsError(
+            f"{folder / there[0]} is there already and may be a real model file; "
+            "choose an empty folder for random weights."
+        )
 
 
 def random_state(expected: Shapes, seed: str, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -150,7 +161,7 @@ def _networks(models: ModelSet, rows: Sequence[Variant]) -> dict[str, Shapes]:
 
 
 def _write_audio_encoder(folder: Path, models: ModelSet, seed: int, dtype: torch.dtype) -> Path:
-    path, audio, text = "audio_processor/whisper_tiny.pt", models.audio_encoder, models.text_decoder
+    path, audio, text = AUDIO_ENCODER, models.audio_encoder, models.text_decoder
     dims = {
         "n_mels": audio.num_mels,
         "n_vocab": text.vocabulary,
@@ -169,7 +180,7 @@ def _write_audio_encoder(folder: Path, models: ModelSet, seed: int, dtype: torch
 
 
 def _write_vae(folder: Path, models: ModelSet, seed: int, dtype: torch.dtype) -> Path:
-    path = folder / "sd-vae-ft-mse" / "diffusion_pytorch_model.safetensors"
+    path = folder / VAE
     config = {"_class_name": "AutoencoderKL", **models.vae}
     write_text(path.parent / CONFIG_FILE, json.dumps(config, indent=2))
     write_safetensors(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..config import VARIANTS, Variant
 from ..errors import WeightsError
+from ..landmarks.detect import find_landmarker
 from .files import (
     COMPONENTS,
     ModelFiles,
@@ -36,6 +37,7 @@ class FileStatus:
     problem: str | None  # a sentence, or None when all is well
 
 
+ANY = "any"  # variant of files that all of them use
 NOWHERE = Path("missing/missing")  # stands for files that are not there and will not be read
 LOADERS = {
     "denoising_unet": load_denoising_unet,
@@ -47,8 +49,36 @@ LOADERS = {
 
 
 def status(folders: Sequence[Path]) -> list[FileStatus]:
-    """A row for every component of every variant. Names and shapes are checked, no weights read."""
-    return [row for variant in VARIANTS.values() for row in _variant_status(folders, variant)]
+    """A row for every component of every variant, and one for the face landmarker.
+
+    Names and shapes are checked, no weights read.
+    """
+    rows = [row for variant in VARIANTS.values() for row in _variant_status(folders, variant)]
+    return [*rows, _landmarker_status(folders)]
+
+
+def status_table(rows: Sequence[FileStatus]) -> str:
+    """The rows as text: what each component is, its size, and where it is or what is wrong."""
+    lines = []
+    for row in rows:
+        size = f"{row.size / 1e6:8.1f} MB" if row.size else " " * 11
+        state = "missing" if row.path is None else "problem" if row.problem else "ok"
+        lines.append(
+            f"{row.variant:13} {row.component:17} {state:8} {size}  {row.problem or row.path}"
+        )
+    return "\n".join(lines)
+
+
+def _landmarker_status(folders: Sequence[Path]) -> FileStatus:
+    path, looked = find_landmarker(folders), tuple(Path(folder) for folder in folders)
+    if path is not None:
+        return FileStatus(ANY, "face_landmarker", path, looked, path.stat().st_size, None)
+    searched = ", ".join(map(str, folders))
+    problem = (
+        f"There is no face_landmarker*.task in {searched}; "
+        "get it with `echomimic models download --face`."
+    )
+    return FileStatus(ANY, "face_landmarker", None, looked, 0, problem)
 
 
 def _variant_status(folders: Sequence[Path], variant: Variant) -> list[FileStatus]:
