@@ -80,6 +80,7 @@ class EchoMimicPortrait(io.ComfyNode):
                 types.BoundingBox.Input(
                     "face_box",
                     optional=True,
+                    extra_dict={"forceInput": True},  # else a widget always gives some box
                     tooltip="The face, if it should not be looked for. Of several, the largest.",
                 ),
                 types.FaceLandmarks.Input(
