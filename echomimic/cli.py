@@ -214,7 +214,7 @@ def _make_video(
 
 
 class _Progress:
-    """A bar for each stage: done, speed, time left; while sampling also step and window."""
+    """A bar for each stage: done, speed, time left; while sampling, windows and the step."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -237,23 +237,21 @@ class _Progress:
             self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
             self._stage = stage
         if stage == "sampling":
-            windows = total // self._steps
-            step, window = divmod(done - 1, windows)
-            place = f"step {step + 1}/{self._steps}, window {window + 1}/{windows}"
-            self._bar.set_postfix_str(place, refresh=False)
+            step = (done - 1) * self._steps // total + 1
+            self._bar.set_postfix_str(f"step {step}/{self._steps}", refresh=False)
         self._bar.update(done - self._bar.n)
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from .demo import run_demo
+    from .demo import demo_options, run_demo
 
-    with _Progress(steps=1) as progress:
+    with _Progress(demo_options().num_inference_steps) as progress:
         video = run_demo(options.out, progress)
     sys.stderr.write(f"{video}\n")
 
 
 def _models_status(options: argparse.Namespace) -> None:
-    from .weights.files import status, status_table
+    from .weights.status import status, status_table
 
     rows = status(options.models or [DEFAULT_MODELS])
     sys.stdout.write(status_table(rows) + "\n")

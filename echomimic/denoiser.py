@@ -180,14 +180,6 @@ def choose_window_batch(
     return max(1, min(MAX_WINDOW_BATCH, free_memory(device) // (2 * one)))
 
 
-def num_model_calls(options: SamplingOptions, num_frames: int) -> tuple[int, int]:
-    """Steps, and windows in each step."""
-    rule = window_rule(
-        options.windows, num_frames, options.context_frames, options.context_overlap, 0
-    )
-    return options.num_inference_steps, len(rule(0))
-
-
 @torch.inference_mode()
 def sample_clip(
     denoiser: Denoiser,
@@ -224,7 +216,7 @@ def sample_clip(
         dtype=latents_dtype,
     )
     guidance = options.guidance_scale
-    counter = _counter(on_window, options.num_inference_steps, len(rule(0)))
+    windows_per_step = [len(rule(step)) for step in range(options.num_inference_steps)]
     predict = windowed(
         guided(denoiser.predict_v, guidance),
         rule,
@@ -232,8 +224,8 @@ def sample_clip(
         batch=choose_window_batch(
             options, config, latent_size, device=denoiser.device, dtype=denoiser.dtype
         ),
-        divide=variant.divides_overlaps_always or guidance > 1 or not compatibility.sum_overlaps,
-        on_window=counter,
+        divide=not _sums_overlaps(variant, options),
+        on_window=_counter(on_window, windows_per_step),
     )
     schedule = make_schedule(
         options.scheduler,
@@ -241,21 +233,29 @@ def sample_clip(
         official_previous_timestep=compatibility.official_previous_timestep,
     )
     home = _latents_device(noise, denoiser.device)
-    return sample(predict, noise.to(home), schedule, on_step).cpu()
+    return sample(predict, noise.to(home, latents_dtype), schedule, on_step).float().cpu()
+
+
+def _sums_overlaps(variant: Variant, options: SamplingOptions) -> bool:
+    """Whether the official code would forget to divide by the number of windows (D1)."""
+    forgets = not variant.divides_overlaps_always and options.guidance_scale == 1
+    return options.compatibility.sum_overlaps and forgets
 
 
 def _counter(
-    on_window: Callable[[int, int], None] | None, steps: int, windows: int
+    on_window: Callable[[int, int], None] | None, windows_per_step: Sequence[int]
 ) -> Callable[[int], None] | None:
     """From windows done in a step to windows done in all steps."""
     if on_window is None:
         return None
-    finished = 0  # steps
+    total, finished, rest = sum(windows_per_step), 0, iter(windows_per_step)
+    in_step = next(rest)
 
     def count(done: int) -> None:
-        nonlocal finished
-        on_window(finished * windows + done, steps * windows)
-        finished += done == windows
+        nonlocal finished, in_step
+        on_window(finished + done, total)
+        if done == in_step:
+            finished, in_step = finished + done, next(rest, 0)
 
     return count
 

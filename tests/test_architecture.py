@@ -21,6 +21,7 @@ LAYERS = (  # each imports only from those before it
     "conditions",
     "denoiser",
     "pipeline",
+    "demo",
     "bench",
     "cli",
 )
