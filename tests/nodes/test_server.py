@@ -85,9 +85,11 @@ def look_at(path) -> dict:
 
 
 def test_the_pack_loads_without_complaint(server):
-    log = server.log.read_text()
-    for complaint in ("IMPORT FAILED", "Error while calling comfy_entrypoint", "Cannot import"):
-        assert complaint not in log
+    complaints = ("IMPORT FAILED", "Error while calling comfy_entrypoint", "Cannot import")
+    lines = server.log.read_text().splitlines()  # of other nodes too, which may lack libraries
+    ours = [line for line in lines if "echomimic-nodes" in line]
+    assert ours
+    assert not [line for line in ours if any(words in line for words in complaints)]
     assert "EchoMimicSampler" in server.get("/object_info")
 
 
