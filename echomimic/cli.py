@@ -280,7 +280,8 @@ def _models_make_random(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from .bench import bench, table
 
-    figures = bench(options)
+    model = None if options.flops_only else _model(options)
+    figures = bench(options.variant, options.size, options.context_frames, model=model)
     sys.stdout.write(table(figures) + "\n")
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -12,7 +12,7 @@ from .pipeline import ClipOptions, EchoMimic, OnProgress
 from .weights.random_weights import make_random
 
 DEMO_VARIANT = "audio_acc"  # 6 steps
-CLIP = ClipOptions(size=(256, 256), fps=12.0, face_box=FACE_BOX)
+CLIP = ClipOptions(size=(128, 128), fps=12.0, face_box=FACE_BOX)
 
 
 def demo_options() -> SamplingOptions:

@@ -125,6 +125,8 @@ def test_every_stage_of_the_denoising_unet_matches(denoising_unet):
         return hook
 
     stages = [key.removeprefix("inter.") for key in stored if key.startswith("inter.")]
+    if not stages:
+        pytest.skip("this golden file holds no intermediate results")
     hooks = [
         denoising_unet.get_submodule(name).register_forward_hook(watch(name)) for name in stages
     ]
@@ -221,6 +223,8 @@ class TestBlocks:
 )
 def test_landmark_encoder(component, images, output):
     stored, _ = golden_tensors("tiny/d_face_locator.safetensors")
+    if images not in stored:
+        pytest.skip(f"{images} is not in this golden file")
     config = golden_landmark_encoder_config(stored[images].shape[1])
     encoder = fill_from_recipe(LandmarkEncoder(config), component)
     close(encoder(fold(stored[images])), fold(stored[output]), 1e-6)

@@ -1,0 +1,178 @@
+"""Speed, memory and FLOPs of a model on this machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .audio.tokens import AudioTrack
+from .conditions import Conditions, reference_features
+from .config import (
+    LATENT_STRIDE,
+    UNetConfig,
+    Variant,
+    variant,
+)
+from .denoiser import Denoiser
+from .landmarks.portrait import check_size
+from .models.unet import UNet
+from .models.vae import decode_frames
+from .pipeline import EchoMimic
+
+TOKENS = 50  # audio tokens per frame of the published model
+DECODED = 4  # frames in the decoding measurement
+CLIP_FRAMES = 240  # length for which the time of a step is given
+
+
+def bench(
+    variant_name: str,
+    size: tuple[int, int],
+    context_frames: int = 12,
+    *,
+    model: EchoMimic | None = None,
+) -> dict[str, Any]:
+    """Figures as a flat dictionary, times in seconds, memory in bytes, work in TFLOP.
+
+    FLOPs are those of the official configuration. Without a model nothing is run.
+    """
+    check_size(*size)
+    row = variant(variant_name)
+    figures: dict[str, Any] = {
+        "variant": row.name,
+        "width": size[0],
+        "height": size[1],
+        "context_frames": context_frames,
+        "torch": torch.__version__,
+        **flops(size, context_frames),
+    }
+    if model is not None:
+        figures |= run(model, row, size, context_frames)
+    return figures
+
+
+def flops(size: tuple[int, int], context_frames: int) -> dict[str, float]:
+    """Work of one window of the official model with the caches filled, on the meta device."""
+    unet = UNet(UNetConfig(), device="meta", dtype=torch.float16)
+    reference_unet = UNet(UNetConfig().as_reference(), device="meta", dtype=torch.float16)
+    width, height = (side // LATENT_STRIDE for side in size)
+    empty = {"device": "meta", "dtype": torch.float16}
+    latents = torch.empty(context_frames, 4, height, width, **empty)
+    with torch.no_grad():
+        known = {
+            "reference": unet.project_reference(reference_features(reference_unet, latents[:1])),
+            "audio": unet.project_audio(torch.empty(context_frames, TOKENS, 384, **empty)),
+            "face": torch.empty(1, unet.config.channels[0], height, width, **empty),
+            "num_frames": context_frames,
+        }
+        plain = _count(lambda: unet(latents, 999, **known))
+        both = latents.repeat(2, 1, 1, 1)
+        guided = _count(lambda: unet(both, 999, conditional=(False, True), **known))
+    return {"tflop_per_window": plain, "tflop_per_guided_window": guided}
+
+
+def _count(call: Callable[[], Any]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e12
+
+
+def run(
+    model: EchoMimic, row: Variant, size: tuple[int, int], context_frames: int
+) -> dict[str, Any]:
+    """Time and memory of one guided window, one unguided, and of decoding, with loaded networks."""
+    figures: dict[str, Any] = {"device": str(model.device), "dtype": str(model.dtype)[6:]}
+    conditions, figures["load_and_encode_seconds"] = _timed(
+        lambda: _conditions(model, row, size, context_frames), model.device
+    )
+    with model.networks.use("denoising_unet") as unet:
+        figures["weights_bytes"] = sum(p.nbytes for p in unet.parameters())
+        denoiser = Denoiser(unet, conditions, device=model.device, dtype=model.dtype)
+        window = list(range(context_frames))
+        latents = torch.randn(1, context_frames, 4, *conditions.latent_size)
+        for name, rows in (("window", [True]), ("guided_window", [False, True])):
+            predict = _window(denoiser, latents.repeat(len(rows), 1, 1, 1, 1), window, rows)
+            predict()  # fills the caches and warms up
+            cpu = time.process_time()
+            _, figures[f"seconds_per_{name}"] = _timed(predict, model.device)
+            figures[f"cpu_seconds_per_{name}"] = time.process_time() - cpu
+    step_windows = -(-CLIP_FRAMES // (context_frames - min(3, context_frames - 1)))
+    name = "guided_window" if row.guidance_scale > 1 else "window"
+    figures[f"seconds_per_step_of_{CLIP_FRAMES}_frames"] = (
+        step_windows * figures[f"seconds_per_{name}"]
+    )
+    figures["peak_bytes_sampling"] = peak_bytes(model.device)
+    figures["seconds_per_decoded_frame"] = _decoding(model, conditions.latent_size)
+    figures["peak_bytes"] = peak_bytes(model.device)
+    return figures
+
+
+@torch.inference_mode()
+def _conditions(
+    model: EchoMimic, row: Variant, size: tuple[int, int], num_frames: int
+) -> Conditions:
+    """Conditions of the right shapes with random content."""
+    width, height = (side // LATENT_STRIDE for side in size)
+    with model.networks.use("reference_unet") as unet:
+        latents = torch.randn(1, 4, height, width).to(model.device, model.dtype)
+        features = reference_features(unet, latents)
+    with model.networks.use("audio_encoder") as encoder:
+        config = encoder.config
+    states = torch.randn(num_frames * 4 + 10, config.num_layers + 1, config.width)
+    with model.networks.use("landmark_encoder") as encoder:
+        image = torch.rand(1, row.landmark_channels, size[1], size[0])
+        face = encoder(image.to(model.device, model.dtype))
+    return Conditions(features, AudioTrack(states, 24.0, num_frames), face)
+
+
+def _window(
+    denoiser: Denoiser, latents: torch.Tensor, window: list[int], rows: list[bool]
+) -> Callable[[], torch.Tensor]:
+    def predict() -> torch.Tensor:
+        with torch.inference_mode():
+            return denoiser.predict_v(latents, 999, [window] * len(rows), rows)
+
+    return predict
+
+
+def _decoding(model: EchoMimic, latent_size: tuple[int, int]) -> float:
+    latents = torch.randn(DECODED, 4, *latent_size)
+    with model.networks.use("vae") as vae:
+        _, seconds = _timed(lambda: list(decode_frames(vae, latents)), model.device)
+    return seconds / DECODED
+
+
+def _timed(call: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = call()
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+    return result, time.perf_counter() - start
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory in use so far, of the device or, on the CPU, of the process; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows does not have it
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures for people, one per line."""
+    width = max(map(len, figures))
+    return "\n".join(f"{name:{width}}  {_readable(name, value)}" for name, value in figures.items())
+
+
+def _readable(name: str, value: Any) -> str:
+    if "bytes" in name:
+        return f"{value / 2**30:.2f} GiB"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
