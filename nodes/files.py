@@ -63,6 +63,7 @@ def resolve(name: str) -> Path:
 
 
 def _existing(wanted: Callable[[Path], bool]) -> list[str]:
-    names = folder_paths.get_filename_list(FOLDER)
-    paths = {name: resolve(name) for name in names if wanted(Path(name))}
-    return [name for name, path in paths.items() if foreign_reason(path) is None]
+    """Listed names of our files. A file may have gone since ComfyUI last looked."""
+    names = [name for name in folder_paths.get_filename_list(FOLDER) if wanted(Path(name))]
+    paths = {name: folder_paths.get_full_path(FOLDER, name) for name in names}
+    return [name for name, path in paths.items() if path and foreign_reason(Path(path)) is None]

@@ -107,6 +107,26 @@ def test_only_denoising_unets_of_this_version_are_offered(pack, models):
     assert names == ["denoising_unet.pth", "denoising_unet_acc.pth"]
 
 
+def test_the_official_names_are_offered_while_nothing_is_installed(pack, tmp_path, monkeypatch):
+    import folder_paths
+
+    files = module("nodes.files")
+    nowhere = ([str(tmp_path / "none")], {".pth", ".pt"})
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "echo_mimic", nowhere)
+
+    assert files.denoising_unets()[0] == "denoising_unet.pth"
+    assert files.audio_encoders() == ["audio_processor/whisper_tiny.pt"]
+
+
+def test_a_file_that_went_since_the_last_look_is_no_error(pack, monkeypatch):
+    import folder_paths
+
+    listed = ["denoising_unet.pth", "gone/denoising_unet.pth"]
+    monkeypatch.setattr(folder_paths, "get_filename_list", lambda _: listed)
+
+    assert module("nodes.files").denoising_unets() == ["denoising_unet.pth"]
+
+
 def test_paths_outside_the_models_folder_are_refused(pack):
     errors = module("echomimic.errors")
     for name in ("../../secret.pth", "/etc/passwd", "nothing.pth"):
