@@ -153,11 +153,8 @@ def make_network(load: Callable[..., nn.Module], dtype: torch.dtype) -> ModelPat
 
 def make_patcher(network: nn.Module) -> ModelPatcher:
     """A patcher on the devices that ComfyUI chose; `main.py` rebinds its class while starting."""
-    return comfy.model_patcher.CoreModelPatcher(
-        network.requires_grad_(False).eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    comfy.model_management.archive_model_dtypes(network)
+    return comfy.model_patcher.CoreModelPatcher(*_on_its_devices(network))
 
 
 class Plain(nn.Module):
@@ -173,11 +170,14 @@ class Plain(nn.Module):
 
 def make_plain_patcher(network: nn.Module) -> ModelPatcher:
     """A patcher for small networks that are not built from ComfyUI's operations."""
-    return ModelPatcher(
-        Plain(network),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    return ModelPatcher(*_on_its_devices(Plain(network)))
+
+
+def _on_its_devices(network: nn.Module) -> tuple[nn.Module, torch.device, torch.device]:
+    """The network, where it works, and where it waits (and is now)."""
+    waiting = comfy.model_management.unet_offload_device()
+    network = network.requires_grad_(False).eval().to(waiting)
+    return network, comfy.model_management.get_torch_device(), waiting
 
 
 def _manual_cast(dtype: torch.dtype) -> torch.dtype | None:

@@ -11,12 +11,13 @@ from comfy.diffusers_convert import convert_vae_state_dict
 from torch import Tensor
 
 from ..echomimic.config import LATENT_SCALE, LATENT_STRIDE
-from ..echomimic.errors import WeightsError
+from ..echomimic.errors import OptionsError, WeightsError
 from ..echomimic.weights.load import load_vae
 from .convert import image_from_pictures, pictures_from_image
 
 FIXED = {"layers_per_block": 2, "norm_num_groups": 32}  # what ComfyUI's code takes for granted
 LEVELS = 4
+LATENT_CHANNELS = 4
 
 
 def make_vae(path: Path) -> comfy.sd.VAE:
@@ -39,7 +40,7 @@ def _autoencoder_arguments(widths: list[int]) -> dict[str, Any]:
     """What ComfyUI's AutoencoderKL wants to know."""
     config = {
         "double_z": True,
-        "z_channels": 4,
+        "z_channels": LATENT_CHANNELS,
         "resolution": 256,
         "in_channels": 3,
         "out_ch": 3,
@@ -49,13 +50,21 @@ def _autoencoder_arguments(widths: list[int]) -> dict[str, Any]:
         "attn_resolutions": [],
         "dropout": 0.0,
     }
-    return {"ddconfig": config, "embed_dim": 4}
+    return {"ddconfig": config, "embed_dim": LATENT_CHANNELS}
 
 
 class ComfyVAE:
-    """`echomimic.models.vae.VAE` on top of ComfyUI's VAE, which loads and casts itself."""
+    """`echomimic.models.vae.VAE` on top of ComfyUI's VAE, which loads and casts itself.
+
+    Raises `OptionsError` for the VAE of another family.
+    """
 
     def __init__(self, vae: comfy.sd.VAE) -> None:
+        if (vae.latent_channels, vae.latent_dim) != (LATENT_CHANNELS, 2):
+            raise OptionsError(
+                "The VAE is of another model family; connect that of EchoMimic Model Loader, "
+                "or one of Stable Diffusion 1."
+            )
         self.vae = vae
 
     @property
@@ -71,5 +80,5 @@ class ComfyVAE:
         return pictures_from_image(self.vae.decode(latents / LATENT_SCALE))
 
     def frame_bytes(self, height: int, width: int) -> int:
-        shape = (1, 4, height // LATENT_STRIDE, width // LATENT_STRIDE)
+        shape = (1, LATENT_CHANNELS, height // LATENT_STRIDE, width // LATENT_STRIDE)
         return int(self.vae.memory_used_decode(shape, self.vae.vae_dtype))

@@ -251,6 +251,14 @@ def test_models_of_other_families_are_refused(pack, loaded, inputs):
         sampled(pack, [Other(), *loaded[1:]], inputs)
 
 
+def test_vaes_of_other_families_are_refused(pack):
+    class Other:
+        latent_channels, latent_dim = 16, 3
+
+    with pytest.raises(module("echomimic.errors").OptionsError, match="of another model family"):
+        module("nodes.vae").ComfyVAE(Other())
+
+
 @torch.inference_mode()
 def test_comfyuis_vae_gives_what_diffusers_gives(loaded, models):
     from echomimic.weights.files import find_models
@@ -297,3 +305,45 @@ def test_progress_notices_a_cancel(pack):
 
     with pytest.raises(management.InterruptProcessingException):
         progress(2, 10)
+
+
+@pytest.fixture
+def output(pack, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    return tmp_path
+
+
+@torch.inference_mode()
+def decoded(pack, loaded, **changes):
+    choices = {"fps": 12.5, "filename_prefix": "clip/one", "save_output": True, "crf": 18}
+    latent = {"samples": torch.randn(5, 4, 8, 8)}
+    node = pack["EchoMimicDecodeVideo"]
+    return node.execute(latent, loaded[3], parity=False, **(choices | changes))
+
+
+def test_a_video_is_named_like_those_of_save_video(pack, loaded, output):
+    first, second = decoded(pack, loaded), decoded(pack, loaded)
+
+    assert first.ui.as_dict()["images"][0]["subfolder"] == "clip"
+    names = sorted(path.name for path in (output / "clip").iterdir())
+    assert names == ["one_00001_.mp4", "one_00002_.mp4"]
+    video = second[0]
+    assert video.get_dimensions() == (64, 64)
+    assert video.get_duration() == pytest.approx(5 / 12.5)
+
+
+def test_a_prefix_cannot_leave_the_output_folder(pack, loaded, output):
+    with pytest.raises(Exception, match="outside the output folder"):
+        decoded(pack, loaded, filename_prefix="../elsewhere/one")
+
+
+def test_cancelling_while_decoding_leaves_no_file(pack, loaded, output):
+    import comfy.model_management as management
+
+    management.interrupt_current_processing(True)
+    with pytest.raises(management.InterruptProcessingException):
+        decoded(pack, loaded)
+
+    assert [path for path in output.rglob("*") if path.is_file()] == []
