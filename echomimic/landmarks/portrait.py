@@ -26,6 +26,7 @@ from .face_box import (
 
 log = logging.getLogger(__name__)
 
+SMALLEST_SIDE = 32  # pixels; below, the networks' lowest level has less than one cell
 LARGEST_ENLARGEMENT = 4  # beyond, the portrait is visibly blurred
 
 
@@ -80,13 +81,13 @@ def prepare_portrait(
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises `OptionsError` unless both are positive multiples of a latent cell, 8 pixels."""
+    """Raises `OptionsError` unless both are multiples of a latent cell, 8 pixels, from 32 up."""
     for name, length in (("width", width), ("height", height)):
-        if length < LATENT_STRIDE or length % LATENT_STRIDE:
-            nearest = max(1, round(length / LATENT_STRIDE)) * LATENT_STRIDE
+        if length < SMALLEST_SIDE or length % LATENT_STRIDE:
+            nearest = max(SMALLEST_SIDE, round(length / LATENT_STRIDE) * LATENT_STRIDE)
             raise OptionsError(
-                f"{name} must be a positive multiple of {LATENT_STRIDE}, not {length}; "
-                f"{nearest} would do."
+                f"{name} must be a multiple of {LATENT_STRIDE}, at least {SMALLEST_SIDE}, "
+                f"not {length}; {nearest} would do."
             )
 
 
