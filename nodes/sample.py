@@ -137,7 +137,7 @@ class EchoMimicSampler(io.ComfyNode):
 def _options(
     variant: Variant, parity: bool, steps: int, cfg: float, window_batch: int, **choices
 ) -> SamplingOptions:
-    """Widgets → options; 0 stands for a value that is not the user's to choose."""
+    """Widgets → options; 0 is the variant's own number of steps and guidance, or automatic."""
     return SamplingOptions.for_variant(
         variant,
         num_inference_steps=steps or None,
@@ -172,10 +172,10 @@ def _reference(
 
 def _denoise(model: ModelPatcher, conditions: Conditions, options: SamplingOptions) -> torch.Tensor:
     unet = model.model.diffusion_model
-    rows = options.context_frames * (2 if options.guidance_scale > 1 else 1)
-    dtype = compute_dtype(unet)
-    memory = activation_bytes(unet.config, rows, conditions.latent_size, dtype)
-    load(model, 2 * memory)  # of which the library takes half
+    dtype, halves = compute_dtype(unet), 2 if options.guidance_scale > 1 else 1
+    windows = options.window_batch or 2  # the library's own choice fills half of the free memory
+    rows = windows * options.context_frames * halves
+    load(model, activation_bytes(unet.config, rows, conditions.latent_size, dtype))
     progress = Progress()
     denoiser = Denoiser(
         unet,
