@@ -23,6 +23,7 @@ from .landmarks.portrait import check_size
 from .models.unet import UNet
 from .models.vae import decode_frames
 from .pipeline import EchoMimic
+from .sampling.context import check_window
 
 TOKENS = 50  # audio tokens per frame of the published model
 DECODED = 4  # frames in the decoding measurement
@@ -41,6 +42,7 @@ def bench(
     FLOPs are those of the official configuration. Without a model nothing is run.
     """
     check_size(*size)
+    check_window(context_frames, UNetConfig().motion.max_frames)
     row = variant(variant_name)
     figures: dict[str, Any] = {
         "variant": row.name,
@@ -150,7 +152,7 @@ def _timed(call: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
     start = time.perf_counter()
     result = call()
     if device.type != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(device)
     return result, time.perf_counter() - start
 
 

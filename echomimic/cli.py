@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import VARIANTS, Compatibility, SamplingOptions, variant
+from .config import VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ CANCELLED = 130  # exit status of a program stopped by Ctrl-C
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, 0 only if everything was done."""
     options = _parser().parse_args(arguments)
+    from .models.memory import is_out_of_memory  # imports torch, which takes a second
+
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
@@ -31,8 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EchoMimicError as error:
         sys.stderr.write(f"echomimic: {error}\n")
         return 1
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.stderr.write(
+            "echomimic: the memory ran out; choose a smaller --size, --window-batch 1 or "
+            "--dtype bfloat16, or close other programs.\n"
+        )
+        return 1
     except KeyboardInterrupt:
-        sys.stderr.write("echomimic: cancelled; nothing was written.\n")
+        sys.stderr.write("echomimic: cancelled; no half-written file is left.\n")
         return CANCELLED
     return 0
 
@@ -160,20 +170,19 @@ def _length(options: argparse.Namespace) -> int | None:
 
 
 def _sampling_options(options: argparse.Namespace) -> SamplingOptions:
-    official = options.parity
-    return SamplingOptions.for_variant(
+    make = SamplingOptions.parity if options.parity else SamplingOptions.for_variant
+    return make(
         variant(options.variant),
         num_inference_steps=options.steps,
         guidance_scale=options.cfg,
         seed=options.seed,
         scheduler=options.scheduler,
-        windows=options.windows or ("looped" if official else None),
+        windows=options.windows,
         context_frames=options.context_frames,
         context_overlap=options.context_overlap,
         overlap_weights=options.overlap_weights,
         window_batch=options.window_batch,
         legacy_fp16_noise=options.legacy_fp16_noise,
-        compatibility=Compatibility.parity() if official else None,
     )
 
 
@@ -198,10 +207,10 @@ def _device(name: str | None) -> str | None:
     if name is None:
         return None
     try:
-        torch.empty(0, device=name)
+        torch.empty(1, device=name).cpu()  # `meta` can be made but holds nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionsError(f"The device {name!r} cannot be used here: {reason}") from None
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise OptionsError(f"The device {name!r} cannot be used here: {reason}.") from None
     return name
 
 
@@ -237,7 +246,7 @@ class _Progress:
             self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
             self._stage = stage
         if stage == "sampling":
-            step = (done - 1) * self._steps // total + 1
+            step = max(0, done - 1) * self._steps // total + 1
             self._bar.set_postfix_str(f"step {step}/{self._steps}", refresh=False)
         self._bar.update(done - self._bar.n)
 
@@ -279,12 +288,15 @@ def _models_make_random(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     from .bench import bench, table
+    from .weights.write import write_text
 
+    if options.json is not None and not options.json.parent.is_dir():
+        raise OptionsError(f"The folder {options.json.parent} does not exist; create it.")
     model = None if options.flops_only else _model(options)
     figures = bench(options.variant, options.size, options.context_frames, model=model)
     sys.stdout.write(table(figures) + "\n")
     if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
 
-from .audio.tokens import AudioTrack, num_frames, official_num_frames
+from .audio.tokens import AudioTrack, num_frames, num_states_heard, official_num_frames
 from .audio.whisper import AudioEncoder, encode_speech
-from .config import AUDIO_RATE, Compatibility, Variant
+from .config import Compatibility, Variant
 from .errors import OptionsError
 from .landmarks.portrait import Portrait
 from .models.landmark_encoder import LandmarkEncoder, encode_landmarks
@@ -19,7 +18,6 @@ from .models.unet import UNet
 from .models.vae import VAE
 
 MAX_FPS = 120
-LOOK_AHEAD = 30  # seconds of voice beyond a shortened clip that its last frames may depend on
 
 
 @dataclass(frozen=True)
@@ -118,12 +116,11 @@ def encode_voice(
         raise OptionsError(f"fps must be above 0 and at most {MAX_FPS}, not {fps}.")
     if length is not None and length < 1:
         raise OptionsError(f"length must be 1 frame or more, not {length}.")
-    if length is not None and not compatibility.hard_audio_windows:
-        speech = speech[: ceil((length / fps + LOOK_AHEAD) * AUDIO_RATE)]
     states = encode_speech(
         encoder,
         speech,
         hard_windows=compatibility.hard_audio_windows,
+        num_states=length and num_states_heard(length, fps),
         on_progress=on_progress,
     )
     if compatibility.official_num_frames:

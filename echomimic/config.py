@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -104,66 +105,26 @@ class Variant:
     official_length: int = 1200  # most frames the official script makes
 
 
-VARIANTS: dict[str, Variant] = {
-    row.name: row
-    for row in (
-        # fmt: off
-        Variant(
-            "audio",
-            "denoising_unet",
-            "motion_module",
-            "reference_unet",
+# fmt: off
+_ROWS = (
+    Variant("audio", "denoising_unet", "motion_module", "reference_unet", "face_locator",
+            landmark_channels=1, num_inference_steps=30, guidance_scale=2.5, window_shift=2,
+            noise_clamp=1.5, divides_overlaps_always=False),
+    Variant("audio_acc", "denoising_unet_acc", "motion_module_acc", "reference_unet",
             "face_locator",
-            1,
-            30,
-            2.5,
-            2,
-            1.5,
-            False,
-        ),
-        Variant(
-            "audio_acc",
-            "denoising_unet_acc",
-            "motion_module_acc",
-            "reference_unet",
-            "face_locator",
-            1,
-            6,
-            1.0,
-            2,
-            1.5,
-            True,
-        ),
-        Variant(
-            "landmark",
-            "denoising_unet_pose",
-            "motion_module_pose",
-            "reference_unet_pose",
+            landmark_channels=1, num_inference_steps=6, guidance_scale=1.0, window_shift=2,
+            noise_clamp=1.5, divides_overlaps_always=True),
+    Variant("landmark", "denoising_unet_pose", "motion_module_pose", "reference_unet_pose",
             "face_locator_pose",
-            3,
-            30,
-            2.5,
-            3,
-            None,
-            False,
-            240,
-        ),
-        Variant(
-            "landmark_acc",
-            "denoising_unet_pose_acc",
-            "motion_module_pose_acc",
-            "reference_unet_pose",
-            "face_locator_pose",
-            3,
-            6,
-            1.0,
-            3,
-            None,
-            True,
-        ),
-        # fmt: on
-    )
-}
+            landmark_channels=3, num_inference_steps=30, guidance_scale=2.5, window_shift=3,
+            noise_clamp=None, divides_overlaps_always=False, official_length=240),
+    Variant("landmark_acc", "denoising_unet_pose_acc", "motion_module_pose_acc",
+            "reference_unet_pose", "face_locator_pose",
+            landmark_channels=3, num_inference_steps=6, guidance_scale=1.0, window_shift=3,
+            noise_clamp=None, divides_overlaps_always=True),
+)
+# fmt: on
+VARIANTS: dict[str, Variant] = {row.name: row for row in _ROWS}
 
 
 def variant(name: str) -> Variant:
@@ -193,9 +154,7 @@ class Compatibility:
     int16_audio: bool = False  # 5.1: the waveform rounded to 16 bit
     official_num_frames: bool = False  # D8: about two frames more than the audio lasts
     bgr_detector: bool = False  # D6: the face detector sees blue and red swapped
-    official_crop: bool = (
-        False  # 7.4-7.7: shrinking square, stretched, mask lost at the border (D4)
-    )
+    official_crop: bool = False  # 7.4-7.7: stretched to the output; D4: mask may be lost
     truncate_frames: bool = False  # D28: pixels cut, not rounded, to 8 bit
 
     @classmethod
@@ -236,7 +195,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.num_inference_steps <= 1000:
             raise OptionsError(f"steps must be between 1 and 1000, not {self.num_inference_steps}.")
-        if not self.guidance_scale >= 1:
+        if not 1 <= self.guidance_scale < math.inf:
             raise OptionsError(f"cfg must be 1 (no guidance) or more, not {self.guidance_scale}.")
         if not 0 <= self.seed <= MAX_SEED:
             raise OptionsError(f"seed must be between 0 and {MAX_SEED}, not {self.seed}.")
@@ -257,6 +216,20 @@ class SamplingOptions:
                 raise OptionsError(
                     f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}."
                 )
+
+        official = self.compatibility.official_previous_timestep
+        if official and self.scheduler != "ddim":
+            raise OptionsError(
+                f"The official previous timestep exists for ddim only, not {self.scheduler}; "
+                "choose ddim or switch parity off."
+            )
+
+    @classmethod
+    def parity(cls, row: Variant, **changes: Any) -> SamplingOptions:
+        """The official behaviour of a variant, looped windows included (D12)."""
+        official = {"windows": "looped", "compatibility": Compatibility.parity()}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return cls.for_variant(row, **official | given)
 
     @classmethod
     def for_variant(cls, row: Variant, **changes: Any) -> SamplingOptions:

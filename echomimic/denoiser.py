@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .audio.tokens import AudioTrack
 from .conditions import Conditions
-from .config import SamplingOptions, UNetConfig, Variant
+from .config import MotionConfig, SamplingOptions, UNetConfig, Variant
 from .models.attention import AttentionFunction, KeysValues
 from .models.memory import free_memory
 from .models.unet import UNet
@@ -105,7 +105,7 @@ class Denoiser:
     ) -> None:
         self.unet, self.conditions = unet, conditions
         self.device, self.dtype = torch.device(device), dtype
-        self._attention = attention
+        self._options = {} if attention is None else {"attention": attention}
         features = {k: v.to(self.device, dtype) for k, v in conditions.reference.items()}
         self._reference = unet.project_reference(features)
         if audio_budget is None:
@@ -131,8 +131,7 @@ class Denoiser:
         num_frames = latents.shape[1]
         shown = [f for window, on in zip(windows, conditional, strict=True) if on for f in window]
         rows = latents.flatten(0, 1).to(self.device, self.dtype)  # (n f, c, h, w)
-        v = UNet.forward(
-            self.unet,
+        v = self.unet(
             rows,
             t,
             num_frames=num_frames,
@@ -140,7 +139,7 @@ class Denoiser:
             reference=self._reference,
             audio=self._audio(shown) if shown else None,
             face=self._face_of(shown) if shown else None,
-            attention=self._attention,
+            **self._options,
         )
         return v.unflatten(0, (-1, num_frames)).to(latents)
 
@@ -213,7 +212,7 @@ def sample_clip(
         num_frames,
         (config.in_channels, *latent_size),
         clamp=variant.noise_clamp,
-        dtype=latents_dtype,
+        dtype=denoiser.dtype,
     )
     guidance = options.guidance_scale
     windows_per_step = [len(rule(step)) for step in range(options.num_inference_steps)]
@@ -236,6 +235,12 @@ def sample_clip(
     return sample(predict, noise.to(home, latents_dtype), schedule, on_step).float().cpu()
 
 
+def check_sampling(options: SamplingOptions, max_frames: int = MotionConfig.max_frames) -> None:
+    """Raise `OptionsError` for what can be known to fail before anything is loaded."""
+    check_window(options.context_frames, max_frames)
+    make_schedule(options.scheduler, options.num_inference_steps)
+
+
 def _sums_overlaps(variant: Variant, options: SamplingOptions) -> bool:
     """Whether the official code would forget to divide by the number of windows (D1)."""
     forgets = not variant.divides_overlaps_always and options.guidance_scale == 1
@@ -250,6 +255,7 @@ def _counter(
         return None
     total, finished, rest = sum(windows_per_step), 0, iter(windows_per_step)
     in_step = next(rest)
+    on_window(0, total)  # so that a clock starts before the first window
 
     def count(done: int) -> None:
         nonlocal finished, in_step
@@ -262,4 +268,4 @@ def _counter(
 
 def _latents_device(noise: Tensor, device: torch.device) -> torch.device:
     """The compute device, unless the clip is so long that its latents would crowd the UNet out."""
-    return device if 4 * noise.nbytes < 0.1 * free_memory(device) else torch.device("cpu")
+    return device if 8 * noise.nbytes < 0.1 * free_memory(device) else torch.device("cpu")

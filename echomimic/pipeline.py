@@ -16,7 +16,7 @@ from torch import Tensor
 from .audio.tokens import AudioTrack
 from .conditions import Conditions, encode_face, encode_reference, encode_voice
 from .config import Compatibility, SamplingOptions, variant
-from .denoiser import Denoiser, sample_clip
+from .denoiser import Denoiser, check_sampling, sample_clip
 from .landmarks.detect import find_face_box, find_landmarker
 from .landmarks.face_box import FaceBox
 from .landmarks.portrait import Portrait, check_size, prepare_portrait
@@ -132,6 +132,7 @@ class EchoMimic:
         compatibility, out = options.compatibility, Path(out)
         check_output(out)
         check_size(*clip.size)
+        check_sampling(options)
         prepared = self.prepare_portrait(
             read_image(Path(portrait)), clip.size, clip.face_box, compatibility
         )

@@ -175,6 +175,9 @@ class TestCommand:
             (["--fps", 0], "fps must be"),
             (["--window-batch", 0], "window_batch must be 1 or more"),
             (["--scheduler", "heun"], "scheduler"),
+            (["--scheduler", "euler", "--parity"], "exists for ddim only"),
+            (["--cfg", "inf"], "cfg must be 1"),
+            (["--device", "meta"], "cannot be used"),
             (["--variant", "landmark"], "driven by landmarks"),
             (["--device", "cuda:99"], "cannot be used"),
             (["--face-box", 900, 900, 950, 950], "face box"),
@@ -252,6 +255,19 @@ class TestCommand:
         shown = capsys.readouterr().err
         assert status == 1 and "denoising_unet" in shown and str(tmp_path) in shown
 
+    @pytest.mark.parametrize("frames", [0, 33])
+    def test_bench_refuses_windows_that_cannot_be(self, frames, capsys):
+        assert cli.main(["bench", "--flops-only", "--context-frames", str(frames)]) == 1
+        assert "context_frames" in capsys.readouterr().err
+
+    def test_running_out_of_memory_is_a_sentence(self, animate, monkeypatch):
+        def out_of_memory(*arguments, **options):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(EchoMimic, "sample", out_of_memory)
+        status, shown = animate()
+        assert status == 1 and "the memory ran out" in shown and "Traceback" not in shown
+
     def test_bench_prints_a_table_and_writes_json(self, tiny_models, tmp_path, capsys):
         path = tmp_path / "bench.json"
         arguments = ["--models", tiny_models, "--size", 64, "--device", "cpu", "--json", path]
@@ -280,6 +296,62 @@ def test_demo_needs_no_arguments(tmp_path, monkeypatch):
 def test_parity_is_every_switch():
     ours, official = Compatibility(), Compatibility.parity()
     assert all(getattr(ours, name) != getattr(official, name) for name in vars(ours))
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "reference_dtype",
+        "hard_audio_windows",
+        "int16_audio",
+        "official_num_frames",
+        "bgr_detector",
+        "official_crop",
+        "truncate_frames",
+    ],
+)
+def test_every_switch_outside_the_sampler_does_something(switch, model, tmp_path, monkeypatch):
+    """What reaches the sampler and the encoder differs (test_denoiser has the other switches)."""
+    picture = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "portrait.png")
+    with wave.open(str(tmp_path / "voice.wav"), "wb") as file:
+        file.setparams((1, 4, 22050, 0, "NONE", ""))
+        noise = np.random.default_rng(1).integers(-(2**24), 2**24, 22050 * 31 + 777, np.int32)
+        file.writeframes(noise.tobytes())
+
+    def box(image, landmarker, bgr=False):
+        return (5.0, 5.0, 65.0, 75.0) if bgr else (40.0, 20.0, 90.0, 80.0)
+
+    monkeypatch.setattr("echomimic.pipeline.find_face_box", box)
+    monkeypatch.setattr(model, "landmarker", tmp_path)
+
+    def trace(compatibility):
+        seen = []
+
+        def sample(self, conditions, options, **callbacks):
+            seen.extend([conditions.audio.num_frames, conditions.audio.states, conditions.face])
+            seen.extend(conditions.reference.values())
+            return torch.zeros(conditions.num_frames, 4, *conditions.latent_size)
+
+        def frames(self, latents, *, truncate):
+            seen.append(truncate)
+            yield np.zeros((len(latents), 48, 64, 3), np.uint8)
+
+        monkeypatch.setattr(EchoMimic, "sample", sample)
+        monkeypatch.setattr(EchoMimic, "frames", frames)
+        options = SamplingOptions(compatibility=compatibility)
+        clip = ClipOptions(size=(64, 48), fps=2.0)
+        out = tmp_path / "out.mp4"
+        model.animate(tmp_path / "portrait.png", tmp_path / "voice.wav", out, clip, options)
+        return seen
+
+    ours = trace(Compatibility())
+    official = trace(Compatibility(**{switch: getattr(Compatibility.parity(), switch)}))
+    assert len(ours) == len(official)
+    assert any(
+        not (torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b)
+        for a, b in zip(ours, official, strict=True)
+    )
 
 
 def test_variants_bring_their_own_steps_and_guidance():

@@ -31,6 +31,12 @@ def official_num_frames(num_states: int, fps: float) -> int:
     return next(past_end) + 1
 
 
+def num_states_heard(num_frames: int, fps: float) -> int:
+    """States that a clip of so many frames looks at, counted from the first."""
+    last = int((num_frames - 1) * STATES_PER_SECOND / fps)
+    return last + STATES_PER_FRAME - STATES_BEFORE
+
+
 def token_index(frames: Tensor, num_states: int, fps: float) -> Tensor:
     """States around each video frame, clamped to the clip: (f,) → (f, 10) long (spec 5.5)."""
     _check_fps(fps)

@@ -165,6 +165,7 @@ def encode_speech(
     speech: Tensor,
     *,
     hard_windows: bool = False,
+    num_states: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """States of 16 kHz speech at 50 Hz: (n,) → (states, layer, d) float32 on the CPU.
@@ -173,12 +174,14 @@ def encode_speech(
     neighbours are cross-faded over 2 s amid the overlap, so that no state is near a border (D9,
     D10); `hard_windows` is the official way: cut every 30 s, the rest filled with 0.0 in the
     mel domain, and half a state lost at the end (spec 5.3). A clip of one window is the same
-    either way. An hour takes 1.4 GB (180,000 states of whisper-tiny) and no more than one
-    window beside it on the encoder's device.
+    either way. `num_states` asks for the first ones only; the loudest moment that the mel is
+    related to is still that of the whole clip (D11). An hour takes 1.4 GB (180,000 states of
+    whisper-tiny) and no more than one window beside it on the encoder's device.
     """
     mel = log_mel(speech.cpu(), num_mels=encoder.config.num_mels)
     size = encoder.config.max_states
-    num_states = mel.shape[1] // 2 if hard_windows else (mel.shape[1] + 1) // 2
+    available = mel.shape[1] // 2 if hard_windows else (mel.shape[1] + 1) // 2
+    num_states = min(available, num_states or available)
     starts = range(0, num_states, size) if hard_windows else _overlapping(num_states, size)
     states = torch.empty(num_states, encoder.config.num_layers + 1, encoder.config.width)
     filled = 0

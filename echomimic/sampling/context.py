@@ -75,6 +75,8 @@ def overlap_weights(kind: str, length: int) -> Tensor:
 
 def check_window(context_frames: int, max_frames: int) -> None:
     """Raise `OptionsError` if the model has no position for every frame of a window."""
+    if context_frames < 1:
+        raise OptionsError(f"context_frames must be 1 or more, not {context_frames}.")
     if context_frames > max_frames:
         raise OptionsError(
             f"context_frames is {context_frames}, but this model's motion module knows only "

@@ -20,7 +20,9 @@ def frame_noise(seed: int, frames: Sequence[int], shape: tuple[int, int, int]) -
     `shape` is (c, h, w); returns (f, c, h, w) float32 on the CPU.
     """
     _check_seed(seed)
-    noise = np.stack([_philox_normal(seed, frame, math.prod(shape)) for frame in frames])
+    noise = np.empty((len(frames), math.prod(shape)), np.float32)
+    for row, frame in enumerate(frames):
+        noise[row] = _philox_normal(seed, frame, noise.shape[1])
     return torch.from_numpy(noise).reshape(-1, *shape)
 
 

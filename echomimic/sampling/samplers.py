@@ -51,7 +51,7 @@ def windowed(
                 weight[frames] += place
             if on_window:
                 on_window(first + len(part))
-        return total / weight if divide else total
+        return total.div_(weight) if divide else total
 
     return predict
 

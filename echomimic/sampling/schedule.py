@@ -83,10 +83,10 @@ class DDIM:
     def step(self, v: Tensor, latents: Tensor, step: int) -> Tensor:
         signal, noise = _amounts(self.alphas[step])
         next_signal, next_noise = _amounts(self.next_alphas[step])
-        v = v.to(latents.dtype)
-        clean = signal * latents - noise * v
-        epsilon = signal * v + noise * latents
-        return next_signal * clean + next_noise * epsilon
+        # next_signal * clean + next_noise * epsilon, with the terms of each tensor collected
+        of_latents = next_signal * signal + next_noise * noise
+        of_v = next_noise * signal - next_signal * noise
+        return of_latents * latents + of_v * v.to(latents.dtype)
 
     def clean(self, v: Tensor, inputs: Tensor, step: int) -> Tensor:
         return _clean(v, inputs, self.alphas[step])

@@ -23,6 +23,7 @@ from echomimic.denoiser import Denoiser, sample_clip
 from echomimic.models.landmark_encoder import LandmarkEncoder, encode_landmarks
 from echomimic.models.unet import UNet
 from echomimic.models.vae import DiffusersVAE, decode_frames, make_vae
+from echomimic.sampling.schedule import make_schedule
 
 KINDS = {"plain": "audio", "acc": "audio_acc", "pose": "landmark", "pose_acc": "landmark_acc"}
 
@@ -116,14 +117,25 @@ def denoise(run, networks, reference_latents):
     features = reference_features(networks["reference_unet"], reference_latents, run.compatibility)
     conditions = Conditions(features, run.audio(), run.face())
     denoiser = Denoiser(networks["denoising_unet"], conditions, device="cpu", dtype=torch.float32)
-    steps = []
+    states = [initial_state(run)]
     latents = sample_clip(
         denoiser,
         run.variant,
         run.options,
-        on_step=lambda step, latents, clean: steps.append(latents.clone()),
+        on_step=lambda step, latents, clean: states.append((latents.clone(), clean)),
     )
-    return latents, torch.stack(steps)
+    return latents, states
+
+
+def initial_state(run):
+    return fold(run.stored["init_latents"]), None
+
+
+def predictions(states, timesteps, alphas):
+    """The v of every step, from the latents before it and the clean clip that it points at."""
+    for t, (before, _), (_, clean) in zip(timesteps, states, states[1:], strict=False):
+        signal, noise = alphas[t].sqrt(), (1 - alphas[t]).sqrt()
+        yield (signal * before - clean) / noise
 
 
 def close(actual, expected, tolerance):
@@ -138,13 +150,19 @@ def test_whole_run_gives_the_official_clip(name, networks):
     tolerance, video_tolerance = (2e-3, 3e-3) if half else (5e-4, 2e-3)
 
     reference_latents = encode(run, networks)
-    latents, steps = denoise(run, networks, reference_latents)
+    latents, states = denoise(run, networks, reference_latents)
 
     close(reference_latents, stored["ref_latents"], 5e-5)
     if "face_feature" in stored:
         close(run.face(), fold(stored["face_feature"]), 1e-5)
-    if "step_latents" in stored:
-        close(steps, stored["step_latents"][:, 0].transpose(1, 2), tolerance)
+    schedule = make_schedule("ddim", run.options.num_inference_steps)
+    assert schedule.timesteps == stored["timesteps"].tolist()
+    for step, expected in enumerate(stored.get("step_latents", [])):
+        close(states[step + 1][0], fold(expected), tolerance)
+    alphas = golden_tensors("tiny/f_scheduler.safetensors")[0]["alphas_cumprod"]
+    predicted = list(predictions(states, schedule.timesteps, alphas))
+    for step, expected in enumerate(stored.get("step_noise_pred", [])):
+        close(predicted[step], fold(expected), tolerance)
     close(latents, fold(stored["final_latents"]), tolerance)
 
     if "video_f16" in stored:
