@@ -348,3 +348,14 @@ def test_the_table_of_the_status_tells_each_state_and_place(folder):
         for part in (row.variant, row.component, state, row.problem or str(row.path)):
             assert part in line
     assert {"ok", "missing", "problem"} <= {line.split()[2] for line in lines}
+
+
+def test_the_table_of_the_status_tells_where_a_missing_file_was_looked_for(folder):
+    (folder / "reference_unet.pth").unlink()
+
+    lines = status_table(status([folder])).splitlines()
+
+    (line,) = [line for line in lines if line.split()[:2] == ["audio", "reference_unet"]]
+    assert str(folder / "reference_unet.safetensors") in line
+    assert str(folder / "reference_unet.pth") in line
+    assert not [line for line in lines if " ok " in line and "Looked for" in line]

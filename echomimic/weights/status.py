@@ -38,6 +38,7 @@ class FileStatus:
 
 
 ANY = "any"  # variant of files that all of them use
+FIRST = 2  # places of a missing file that the table names
 NOWHERE = Path("missing/missing")  # stands for files that are not there and will not be read
 LOADERS = {
     "denoising_unet": load_denoising_unet,
@@ -58,14 +59,18 @@ def status(folders: Sequence[Path]) -> list[FileStatus]:
 
 
 def status_table(rows: Sequence[FileStatus]) -> str:
-    """The rows as text: what each component is, its size, and where it is or what is wrong."""
+    """The rows as text: what each component is, its size, and where it is or what is wrong.
+
+    Of a missing file the first places are named where it was looked for.
+    """
     lines = []
     for row in rows:
         size = f"{row.size / 1e6:8.1f} MB" if row.size else " " * 11
         state = "missing" if row.path is None else "problem" if row.problem else "ok"
-        lines.append(
-            f"{row.variant:13} {row.component:17} {state:8} {size}  {row.problem or row.path}"
-        )
+        note = row.problem or str(row.path)
+        if row.path is None and row.places:
+            note += f" Looked for first at {' and '.join(map(str, row.places[:FIRST]))}."
+        lines.append(f"{row.variant:13} {row.component:17} {state:8} {size}  {note}")
     return "\n".join(lines)
 
 
