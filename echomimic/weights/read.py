@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,10 @@ def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         mappable = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
-        return torch.load(path, map_location="cpu", mmap=mappable, weights_only=True)
+        with warnings.catch_warnings():
+            # torch doubts pickles newer than its own before it refuses them; we say it once.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", mmap=mappable, weights_only=True)
     except UNPICKLING_ERRORS as error:
         if isinstance(error, pickle.UnpicklingError) and CODE.search(str(error)):
             raise WeightsError(
