@@ -51,7 +51,7 @@ def test_without_a_face_all_of_the_picture_is_resized_and_masked_with_a_warning(
     assert portrait.image.shape == (3, 64, 64)
     assert (portrait.face_mask == 1).all()
     assert portrait.face_box is None
-    assert "No face was found" in caplog.text
+    assert "No face box is known" in caplog.text
     assert "by hand" in caplog.text
 
 

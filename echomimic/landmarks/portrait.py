@@ -37,7 +37,7 @@ class Portrait:
     image: Tensor  # (3, H, W) in -1..1
     face_mask: Tensor  # (1, H, W) in 0..1
     crop: Crop  # where in the picture this is
-    face_box: FaceBox | None  # in pixels of the picture; None: no face was found
+    face_box: FaceBox | None  # in pixels of the picture; None: not known
 
 
 def prepare_portrait(
@@ -105,7 +105,7 @@ def _crop_without_face(
     source_size: tuple[int, int], size: tuple[int, int], *, official: bool
 ) -> Crop:
     log.warning(
-        "No face was found in the portrait, so all of it will be animated; "
+        "No face box is known, so all of the portrait will be animated; "
         "give the face box or a face mask by hand if there is a face."
     )
     if official:
