@@ -1,7 +1,9 @@
 """Downloading: only what is missing, only what is asked for, and never a wrong file kept."""
 
 import hashlib
+import http.client
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -114,13 +116,34 @@ def test_a_landmarker_with_another_sum_is_not_kept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_connection_to_the_vendor_is_a_sentence(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (urllib.error.URLError("no route"), "no route"),
+        (TimeoutError("The read operation timed out"), "timed out"),
+        (http.client.IncompleteRead(b"half"), "4 bytes read"),
+    ],
+)
+def test_no_connection_to_the_vendor_is_a_sentence(tmp_path, error, reason):
     def fail(address, path):
-        raise urllib.error.URLError("no route")
+        raise error
 
-    with pytest.raises(WeightsError, match=r"no route.*by hand"):
+    with pytest.raises(WeightsError, match=rf"could not be fetched from .*{reason}.*by hand"):
         download(tmp_path, face_only=True, fetch_url=fail)
 
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_offline_mode_holds_for_the_landmarker_too(tmp_path, monkeypatch, value):
+    asked = []
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **options: asked.append(args))
+
+    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE is set.*by hand"):
+        download(tmp_path, face_only=True)
+
+    assert asked == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import logging
+import os
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ LANDMARKER_URL = (
     "face_landmarker.task"
 )
 LANDMARKER_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+TRUE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its variables
 TIMEOUT = 60  # seconds without an answer
 
 FetchFile = Callable[[str, str, Path], object]  # repository, file, folder to put it in
@@ -97,7 +99,9 @@ def fetch_from_hub(repository: str, name: str, folder: Path) -> None:
 
 
 def fetch_from_url(address: str, path: Path) -> None:
-    """One file from its address. Raises `OSError` of urllib's kinds."""
+    """One file from its address. Raises `OSError`, also when HF_HUB_OFFLINE forbids it."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in TRUE:
+        raise OSError("HF_HUB_OFFLINE is set")
     with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, path.open("wb") as file:
         shutil.copyfileobj(answer, file)
 
@@ -107,10 +111,11 @@ def _fetch_landmarker(path: Path, fetch_url: FetchUrl) -> Path:
     with replacing(path) as temporary:
         try:
             fetch_url(LANDMARKER_URL, temporary)
-        except urllib.error.URLError as error:
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
             raise WeightsError(
-                f"{path.name} could not be fetched from {LANDMARKER_URL} ({error.reason}); "
-                f"check the connection, or put the file into {path.parent} by hand."
+                f"{path.name} could not be fetched from {LANDMARKER_URL} ({reason}); check the "
+                f"connection (HF_HUB_OFFLINE), or put the file into {path.parent} by hand."
             ) from error
         found = hashlib.sha256(temporary.read_bytes()).hexdigest()
         if found != LANDMARKER_SHA256:
