@@ -10,6 +10,7 @@ from support import ROOT
 PACKAGE = ROOT / "echomimic"
 LAYERS = (  # each imports only from those before it
     "errors",
+    "files",
     "config",
     "assets",
     "media",

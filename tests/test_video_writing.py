@@ -255,6 +255,26 @@ def test_success_replaces_the_file_that_was_there_before(tmp_path):
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
 
+def test_a_name_that_is_taken_meanwhile_is_one_sentence(tmp_path):
+    path = tmp_path / "clip.mp4"
+
+    with pytest.raises(MediaError, match=r"clip\.mp4 cannot be replaced \(.*\); close the program"):
+        write(path, on_progress=lambda done, total: path.mkdir(exist_ok=True))
+
+    assert os.listdir(tmp_path) == ["clip.mp4"]
+
+
+def test_an_error_of_whoever_makes_the_frames_is_not_blamed_on_the_video(tmp_path):
+    def frames():
+        yield np.zeros((24, 32, 3), np.uint8)
+        raise OSError("the frames' own")
+
+    with pytest.raises(OSError, match="the frames' own"):
+        write_video(tmp_path / "clip.mp4", frames(), fps=24, num_frames=2, size=(32, 24))
+
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("room", [0, 5_000, 60_000])
 def test_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path, room):
     sentence = r"clip\.mp4 cannot be written \(.*\); free disk space"

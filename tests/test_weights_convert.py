@@ -17,7 +17,7 @@ from echomimic.weights.load import (
 from echomimic.weights.random_weights import make_random
 from echomimic.weights.read import read_state
 from echomimic.weights.status import status
-from echomimic.weights.write import replacing, write_safetensors
+from echomimic.weights.write import write_safetensors, writing
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_full_disk_is_a_sentence(tmp_path):
     with (
         pytest.raises(WeightsError, match=r"x\.bin cannot be written .*No space left"),
-        replacing(tmp_path / "x.bin"),
+        writing(tmp_path / "x.bin"),
     ):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
+from ..files import replacing
 
 # What Pillow raises for damaged files, depending on the format.
 _DAMAGED = (
@@ -65,11 +65,10 @@ def write_image(path: Path, image: np.ndarray) -> None:
     Raises `MediaError` where the folder cannot be written to or the suffix is unknown.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        Image.fromarray(image).save(partial)
-        os.replace(partial, path)
+        with replacing(path) as temporary:
+            Image.fromarray(image).save(temporary)
     except (OSError, ValueError) as error:
-        raise MediaError(f"{path} cannot be written ({error}).") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise MediaError(
+            f"{path} cannot be written ({error}); check the folder and the suffix."
+        ) from error

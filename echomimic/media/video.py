@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -15,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import MediaError
+from ..files import NotReplaced, replacing
 from .soundtrack import Soundtrack
 
 if TYPE_CHECKING:
@@ -196,16 +196,11 @@ def _single(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes path's place if all goes well, else it goes."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
-        yield temporary
-        try:
-            os.replace(temporary, path)
-        except OSError as error:
-            raise MediaError(
-                f"The video {path} cannot be replaced ({error.strerror}); close the program "
-                "that uses it or choose another name."
-            ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            yield temporary
+    except NotReplaced as error:
+        raise MediaError(
+            f"The video {path} cannot be replaced ({error.strerror}); close the program "
+            "that uses it or choose another name."
+        ) from error

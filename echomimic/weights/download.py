@@ -15,7 +15,7 @@ from ..config import variant
 from ..errors import WeightsError
 from ..landmarks.detect import find_landmarker
 from .files import COMPONENTS, find_file
-from .write import replacing
+from .write import writing
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def fetch_from_url(address: str, path: Path) -> None:
 
 def _fetch_landmarker(path: Path, fetch_url: FetchUrl) -> Path:
     log.info("Fetching %s from %s.", path.name, LANDMARKER_URL)
-    with replacing(path) as temporary:
+    with writing(path) as temporary:
         try:
             fetch_url(LANDMARKER_URL, temporary)
         except (OSError, http.client.HTTPException) as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,32 +12,22 @@ import torch
 from torch import Tensor
 
 from ..errors import WeightsError
+from ..files import replacing
 
 SAFETENSORS_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, renamed to `path` on success and removed on failure.
-
-    Creates the folder. Raises `WeightsError` when it or the file cannot be written.
-    """
-    temporary = None
+def writing(path: Path) -> Iterator[Path]:
+    """`files.replacing` for model files: creates the folder and raises `WeightsError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp's files are for their owner only
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be written ({error}); check the folder's permissions and free space."
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def write_safetensors(
@@ -66,7 +54,7 @@ def write_safetensors(
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with writing(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, shape in shapes.items():
             tensor = make(name).reshape(shape).to("cpu", dtype).contiguous()
@@ -75,11 +63,11 @@ def write_safetensors(
 
 def write_pickle(path: Path, content: Mapping[str, object]) -> None:
     """Write a `.pth` file of tensors, as the official files are. Raises `WeightsError`."""
-    with replacing(path) as temporary:
+    with writing(path) as temporary:
         torch.save(dict(content), temporary)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8. Raises `WeightsError`."""
-    with replacing(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
