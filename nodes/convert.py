@@ -17,7 +17,7 @@ from torch import Tensor
 from ..echomimic.config import LATENT_SCALE
 from ..echomimic.errors import MediaError, OptionsError
 from ..echomimic.landmarks.face_box import FaceBox, box_from_landmarks, largest_box
-from ..echomimic.media.audio import Audio
+from ..echomimic.media.sound import Audio
 
 
 def picture_from_image(image: Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from echomimic.errors import MediaError
-from echomimic.media.audio import Audio
+from echomimic.media.sound import Audio
 from echomimic.media.video import check_output, to_uint8, write_video
 
 AAC_FRAME = 1024  # samples; the encoder works in whole ones
@@ -323,8 +323,8 @@ def test_unreadable_soundtracks_are_named(tmp_path):
     silent_film = write(tmp_path / "film.mp4")
 
     for soundtrack, complaint in (
-        (tmp_path / "voice.wav", r"voice\.wav cannot be read"),
-        (tmp_path / "absent.wav", r"absent\.wav cannot be read"),
+        (tmp_path / "voice.wav", r"voice\.wav is damaged or not a sound file"),
+        (tmp_path / "absent.wav", r"There is no sound file .*absent\.wav"),
         (silent_film, r"film\.mp4 holds no sound"),
         (Audio(torch.full((1, 16000), torch.nan), 16000), "NaN"),
     ):

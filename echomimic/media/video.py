@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -15,10 +14,8 @@ from torch import Tensor
 
 from ..errors import MediaError
 from ..files import NotReplaced, replacing
+from .sound import Sound
 from .soundtrack import Soundtrack
-
-if TYPE_CHECKING:
-    from .audio import Audio
 
 BT709 = 1  # FFmpeg's number for it, for matrix, primaries and transfer alike
 LIMITED_RANGE = 1  # luma 16..235, what players expect of H.264
@@ -58,7 +55,7 @@ def write_video(
     fps: float,
     num_frames: int,
     size: tuple[int, int],
-    soundtrack: Path | Audio | None = None,
+    soundtrack: Sound | None = None,
     crf: int = 18,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
