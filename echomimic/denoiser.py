@@ -10,6 +10,7 @@ from torch import Tensor
 from .audio.tokens import AudioTrack
 from .conditions import Conditions
 from .config import MotionConfig, SamplingOptions, UNetConfig, Variant
+from .errors import WeightsError
 from .models.attention import AttentionFunction, KeysValues
 from .models.memory import free_memory
 from .models.unet import UNet
@@ -103,6 +104,12 @@ class Denoiser:
         attention: AttentionFunction | None = None,
         audio_budget: int | None = None,  # bytes; None: a share of the free memory
     ) -> None:
+        width = conditions.audio.states.shape[-1]
+        if width != unet.config.audio_dim:
+            raise WeightsError(
+                f"The audio encoder's states are {width} wide but the denoising UNet takes "
+                f"{unet.config.audio_dim}; use the audio encoder that belongs to the model."
+            )
         self.unet, self.conditions = unet, conditions
         self.device, self.dtype = torch.device(device), dtype
         self._options = {} if attention is None else {"attention": attention}

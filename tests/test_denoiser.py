@@ -8,7 +8,7 @@ from echomimic.audio.tokens import AudioTrack
 from echomimic.conditions import Conditions, encode_face, encode_voice
 from echomimic.config import VARIANTS, Compatibility, SamplingOptions
 from echomimic.denoiser import AudioMemory, Denoiser, choose_window_batch, sample_clip
-from echomimic.errors import OptionsError, SamplingError
+from echomimic.errors import OptionsError, SamplingError, WeightsError
 
 AUDIO = VARIANTS["audio"]
 
@@ -223,6 +223,13 @@ def test_on_the_cpu_windows_go_one_by_one():
     place = {"device": torch.device("cpu"), "dtype": torch.float32}
     assert choose_window_batch(options(), CONFIG, (8, 8), **place) == 1
     assert choose_window_batch(options(window_batch=5), CONFIG, (8, 8), **place) == 5
+
+
+def test_an_audio_encoder_of_another_width_is_explained():
+    clip = conditions()
+    wide = Conditions(clip.reference, AudioTrack(torch.randn(40, 1, 12), 25.0, 20), clip.face)
+    with pytest.raises(WeightsError, match="12 wide but the denoising UNet takes 6"):
+        denoiser(wide)
 
 
 def test_landmarks_must_suit_the_variant():

@@ -11,6 +11,7 @@ from echomimic.config import LandmarkEncoderConfig, MotionConfig, UNetConfig
 from echomimic.errors import OptionsError
 from echomimic.models.attention import sdpa
 from echomimic.models.landmark_encoder import ENCODE_CHUNK, LandmarkEncoder, encode_landmarks
+from echomimic.models.layers import Builder, FeedForward
 from echomimic.models.unet import UNet
 
 CONFIG = UNetConfig(
@@ -214,6 +215,13 @@ def test_landmark_images_are_encoded_in_chunks_with_the_same_result():
     )
     torch.testing.assert_close(features, encoder(images))
     assert seen == [(ENCODE_CHUNK, len(images)), (len(images), len(images))]
+
+
+def test_feed_forward_gives_the_same_in_parts(monkeypatch):
+    layer, x = FeedForward(8, Builder()), torch.randn(10, 5, 8)
+    whole = layer(x)
+    monkeypatch.setattr("echomimic.models.layers.MAX_HIDDEN", 3 * 5 * 64)
+    torch.testing.assert_close(layer(x), whole)
 
 
 def test_large_attention_batches_are_split(monkeypatch):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Builder, FeedForward
+from .layers import Builder, FeedForward, join
 
 AttentionFunction = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 KeysValues = tuple[Tensor, Tensor]
@@ -158,8 +158,3 @@ def spread(known: Tensor, rows: int) -> Tensor:
     if len(known) == 1:
         return known.expand(rows, -1, -1)
     return known.repeat_interleave(rows // len(known), dim=0)
-
-
-def join(parts: list[Tensor]) -> Tensor:
-    """Rows one after the other; a single part is not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

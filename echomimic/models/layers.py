@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MAX_HIDDEN = 2**25  # values inside a feed-forward at once: 64 MiB in half precision
+
 
 @dataclass(frozen=True)
 class Builder:
@@ -135,5 +137,15 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., d) → (..., d)."""
-        return self.net(x)
+        """(n, ..., d) → (n, ..., d).
+
+        A few rows at a time: between the layers the width is eightfold, which for all rows at
+        once would be the largest tensor of the whole network by far.
+        """
+        rows = max(1, MAX_HIDDEN * len(x) // (8 * x.numel()))
+        return join([self.net(part) for part in x.split(rows)])
+
+
+def join(parts: list[Tensor]) -> Tensor:
+    """Rows one after the other; a single part is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

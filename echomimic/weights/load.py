@@ -28,6 +28,7 @@ from .identify import describe
 from .read import read_state, shapes
 from .settings import (
     audio_config,
+    explained_settings,
     file_note,
     folder_settings,
     landmark_config,
@@ -75,7 +76,8 @@ def load_denoising_unet(
     is_check = torch.device(device).type == "meta"
     if not is_check and is_random(files.denoising_unet, metadata, "denoising_unet"):
         log.warning("%s holds random weights: the video will show noise.", files.denoising_unet)
-    model = UNet(config, operations=operations, device="meta", dtype=dtype)
+    with explained_settings(files.denoising_unet):
+        model = UNet(config, operations=operations, device="meta", dtype=dtype)
     names = [files.denoising_unet] + ([files.motion_module] if files.motion_module else [])
     return fill(model, with_position_tables(state, model), names, dtype=dtype, device=device)
 
@@ -91,7 +93,8 @@ def load_reference_unet(
     dtype, path = choose_dtype(dtype, device), files.reference_unet
     state, metadata = read_state(path)
     config = unet_config(path, metadata, "reference_unet")
-    model = UNet(config, operations=operations, device="meta", dtype=dtype)
+    with explained_settings(path):
+        model = UNet(config, operations=operations, device="meta", dtype=dtype)
     return fill(model, state, [path], dtype=dtype, device=device)
 
 
@@ -106,7 +109,8 @@ def load_landmark_encoder(
     dtype, path = choose_dtype(dtype, device), files.landmark_encoder
     state, metadata = read_state(path)
     config = landmark_config(path, metadata, variant(files.variant).landmark_channels)
-    model = LandmarkEncoder(config, operations=operations, device="meta", dtype=dtype)
+    with explained_settings(path):
+        model = LandmarkEncoder(config, operations=operations, device="meta", dtype=dtype)
     return fill(model, state, [path], dtype=dtype, device=device)
 
 
@@ -123,7 +127,8 @@ def load_audio_encoder(
     state, metadata = read_state(path)
     config = None if "dims" in metadata else audio_config(path, metadata)
     config = config or _described_audio(path, state, metadata)  # OpenAI's file describes itself
-    model = AudioEncoder(config, device="meta", dtype=dtype)
+    with explained_settings(path):
+        model = AudioEncoder(config, device="meta", dtype=dtype)
     return fill(model, encoder_state(state), [path], dtype=dtype, device=device)
 
 
@@ -134,7 +139,7 @@ def load_vae(
     dtype = choose_dtype(dtype, device)
     path = files.vae if isinstance(files, ModelFiles) else Path(files)
     state, metadata = read_state(path)
-    with torch.device("meta"):
+    with explained_settings(path), torch.device("meta"):
         model = make_vae(vae_config(path, metadata))
     state = rename_deprecated_attention(rename_single_file(vae_part(state)))
     return DiffusersVAE(fill(model, state, [path], dtype=dtype, device=device))

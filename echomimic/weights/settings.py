@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..config import AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig
-from ..errors import OptionsError, WeightsError
+from ..errors import WeightsError
 
 FORMAT = 1  # of `config.json` and of the metadata; other packs' config.json has no such entry
 METADATA_KEY = "echomimic"
 CONFIG_FILE = "config.json"
 SECTIONS = ("unet", "landmark_encoder", "audio_encoder", "vae")  # of our `config.json`
+# What wrong values break in the dataclasses of `config`, in our networks and in diffusers.
+SETTINGS_ERRORS = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+)
 SUBFOLDERS = ("audio_processor", "sd-vae-ft-mse", "vae")  # their settings lie one folder up
 
 
@@ -28,7 +39,8 @@ def make_metadata(component: str, variant: str | None, config: Any, **more: Any)
 def folder_settings(path: Path) -> dict[str, Any]:
     """Our `config.json` of the folder that a model file is in, or {}.
 
-    Raises `WeightsError` if it is ours but of a format this version does not know.
+    Raises `WeightsError` if it is ours but of a format this version does not know, or if a
+    section is no object.
     """
     folder = path.parent.parent if path.parent.name in SUBFOLDERS else path.parent
     settings = _read_json(folder / CONFIG_FILE)
@@ -38,6 +50,10 @@ def folder_settings(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{folder / CONFIG_FILE} has format {settings['format']!r}, but this version "
             f"reads format {FORMAT}; update EchoMimic."
+        )
+    for section in SECTIONS:
+        _require_object(
+            settings.get(section, {}), f"The entry {section!r} of {folder / CONFIG_FILE}"
         )
     return settings
 
@@ -58,17 +74,35 @@ def file_note(path: Path, metadata: Mapping[str, str], component: str) -> dict[s
             f"{path} is a {found} by its metadata, but a {component} is needed; "
             "put the right file in its place."
         )
+    _require_object(note.get("config", {}), f"The configuration in the metadata of {path}")
     return note
+
+
+@contextmanager
+def explained_settings(path: Path) -> Iterator[None]:
+    """For reading a file's configuration and building its network, before weights are looked at.
+
+    Raises `WeightsError` that names `path` where a value makes either fail.
+    """
+    try:
+        yield
+    except SETTINGS_ERRORS as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise WeightsError(
+            f"The configuration of {path} is not valid ({reason}); correct the {CONFIG_FILE} "
+            "beside it or make the file again."
+        ) from error
 
 
 def unet_config(path: Path, metadata: Mapping[str, str], component: str) -> UNetConfig:
     """Configuration of a denoising or reference UNet; the official one if nothing else is said."""
     note = file_note(path, metadata, component)
-    if "config" in note:
-        return _build(UNetConfig.from_dict, note["config"], path)
-    values = folder_settings(path).get("unet")
-    config = UNetConfig() if values is None else _build(UNetConfig.from_dict, values, path)
-    return config.as_reference() if component == "reference_unet" else config
+    with explained_settings(path):
+        if "config" in note:
+            return UNetConfig.from_dict(note["config"])
+        values = folder_settings(path).get("unet")
+        config = UNetConfig() if values is None else UNetConfig.from_dict(values)
+        return config.as_reference() if component == "reference_unet" else config
 
 
 def landmark_config(
@@ -78,14 +112,16 @@ def landmark_config(
     values = file_note(path, metadata, "landmark_encoder").get("config")
     values = values or folder_settings(path).get("landmark_encoder", {})
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return _build(LandmarkEncoderConfig, values | {"in_channels": channels}, path)
+    with explained_settings(path):
+        return LandmarkEncoderConfig(**values | {"in_channels": channels})
 
 
 def audio_config(path: Path, metadata: Mapping[str, str]) -> AudioEncoderConfig | None:
     """Configuration of an audio encoder, or None: take it from the file's tensors."""
     values = file_note(path, metadata, "audio_encoder").get("config")
     values = values or folder_settings(path).get("audio_encoder")
-    return None if values is None else _build(AudioEncoderConfig, values, path)
+    with explained_settings(path):
+        return None if values is None else AudioEncoderConfig(**values)
 
 
 def vae_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
@@ -102,14 +138,9 @@ def vae_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None
     return folder_settings(path).get("vae")
 
 
-def _build(make: Any, values: Any, path: Path) -> Any:
-    try:
-        return make(**values) if isinstance(make, type) else make(values)
-    except (TypeError, KeyError, AttributeError, OptionsError) as error:
-        raise WeightsError(
-            f"The configuration of {path} is not valid ({error}); correct the {CONFIG_FILE} "
-            "beside it or make the file again."
-        ) from error
+def _require_object(value: Any, name: str) -> None:
+    if not isinstance(value, dict):
+        raise WeightsError(f"{name} must be a JSON object, not {value!r:.40}; correct it.")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
