@@ -175,6 +175,98 @@ def test_spoiled_settings_are_a_sentence(folder, text):
         load_denoising_unet(find_models([folder], "audio"))
 
 
+SECTIONS = {
+    "denoising_unet": "unet",
+    "reference_unet": "unet",
+    "landmark_encoder": "landmark_encoder",
+    "audio_encoder": "audio_encoder",
+    "vae": "vae",
+}
+WRONG_ENTRIES = [
+    ("unet", "channels", 64),
+    ("unet", "channels", []),
+    ("unet", "channels", [32, 64, 64, "64"]),
+    ("unet", "channels", [-32, -64, -64, -64]),
+    ("unet", "num_heads", 0),
+    ("unet", "norm_groups", "32"),
+    ("unet", "motion", "yes"),
+    ("unet", "motion", {"max_frames": "32"}),
+    ("unet", "layers_per_level", 2.5),
+    ("unet", "audio_dim", -1),
+    ("landmark_encoder", "channels", 16),
+    ("landmark_encoder", "channels", ["16", "32"]),
+    ("landmark_encoder", "width", 16),
+    ("audio_encoder", "num_heads", 7),
+    ("audio_encoder", "width", None),
+    ("audio_encoder", "size", "tiny"),
+    ("vae", "shift", 1),
+    ("vae", "block_out_channels", 32),
+    ("vae", "block_out_channels", [32, 32]),
+    ("vae", "down_block_types", ["Unheard"] * 4),
+    ("vae", "norm_num_groups", 0),
+    ("vae", "layers_per_block", "2"),
+]
+
+
+def forget_metadata(folder):
+    """The published files say nothing of themselves: their settings lie beside them."""
+    for path in folder.rglob("*.safetensors"):
+        state = {name: tensor.clone() for name, tensor in read_state(path)[0].items()}
+        save_file(state, path)
+    whisper = folder / "audio_processor/whisper_tiny.pt"
+    torch.save({k: v.clone() for k, v in read_state(whisper)[0].items()}, whisper)
+    (folder / "sd-vae-ft-mse/config.json").unlink()
+
+
+@pytest.mark.parametrize("component", LOADERS)
+@pytest.mark.parametrize("value", ["x", 3, ["a"], None])
+def test_a_section_that_is_no_object_is_a_sentence(folder, component, value):
+    forget_metadata(folder)
+    settings = json.loads((folder / "config.json").read_text()) | {SECTIONS[component]: value}
+    (folder / "config.json").write_text(json.dumps(settings))
+
+    with pytest.raises(WeightsError, match=rf"'{SECTIONS[component]}' of .*config\.json must be"):
+        LOADERS[component](find_models([folder], "audio"))
+
+
+@pytest.mark.parametrize(("section", "entry", "value"), WRONG_ENTRIES)
+def test_a_wrong_entry_is_a_sentence_that_names_the_file(folder, section, entry, value):
+    forget_metadata(folder)
+    settings = json.loads((folder / "config.json").read_text())
+    settings[section][entry] = value
+    (folder / "config.json").write_text(json.dumps(settings))
+    files = find_models([folder], "audio")
+
+    for component in [name for name in LOADERS if SECTIONS[name] == section]:
+        if component == "reference_unet" and entry in ("motion", "audio_dim"):
+            continue  # it has neither
+        with pytest.raises(WeightsError) as caught:
+            LOADERS[component](files)
+        assert str(getattr(files, component)) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"shift": 1}, {"act_fn": "unheard"}, {"block_out_channels": 3}])
+def test_a_wrong_entry_of_the_published_vae_settings_is_a_sentence(folder, wrong):
+    path = folder / "sd-vae-ft-mse/config.json"
+    beside = json.loads(path.read_text())
+    forget_metadata(folder)
+    path.write_text(json.dumps(beside | wrong))
+
+    with pytest.raises(WeightsError, match=r"configuration of .*diffusion_pytorch_model.* valid"):
+        load_vae(find_models([folder], "audio"))
+
+
+def test_metadata_with_a_wrong_configuration_is_a_sentence(folder):
+    for wrong in ({"config": "x"}, {"config": {"channels": "x"}}):
+        (folder / "denoising_unet.safetensors").unlink(missing_ok=True)
+        note = {"format": 1, "component": "denoising_unet"} | wrong
+        state = {"a": torch.zeros(1)}
+        save_file(state, folder / "denoising_unet.safetensors", {"echomimic": json.dumps(note)})
+        with pytest.raises(WeightsError, match=r"onfiguration .*denoising_unet\.safetensors"):
+            load_denoising_unet(find_models([folder], "audio"))
+
+
 def test_settings_of_a_later_format_are_refused(folder):
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"format": 2}))

@@ -51,10 +51,8 @@ def folder_settings(path: Path) -> dict[str, Any]:
             f"{folder / CONFIG_FILE} has format {settings['format']!r}, but this version "
             f"reads format {FORMAT}; update EchoMimic."
         )
-    for section in SECTIONS:
-        _require_object(
-            settings.get(section, {}), f"The entry {section!r} of {folder / CONFIG_FILE}"
-        )
+    for name in SECTIONS:
+        _require_object(settings.get(name, {}), f"The entry {name!r} of {folder / CONFIG_FILE}")
     return settings
 
 
