@@ -10,9 +10,11 @@ from echomimic.errors import WeightsError
 from echomimic.weights.convert import convert
 from echomimic.weights.files import find_models
 from echomimic.weights.load import (
+    load_audio_encoder,
     load_denoising_unet,
     load_landmark_encoder,
     load_reference_unet,
+    load_vae,
 )
 from echomimic.weights.random_weights import make_random
 from echomimic.weights.read import read_state
@@ -34,31 +36,73 @@ def converted(source, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("load", [load_denoising_unet, load_reference_unet, load_landmark_encoder])
-def test_converted_files_hold_the_same_numbers_in_half_precision(source, converted, load):
-    before = load(find_models([source], "audio"), dtype="float16")
-    after = load(find_models([converted, source], "audio"), dtype="float16")
+LOADERS = {
+    "denoising_unet": load_denoising_unet,
+    "reference_unet": load_reference_unet,
+    "landmark_encoder": load_landmark_encoder,
+    "audio_encoder": load_audio_encoder,
+    "vae": load_vae,
+}
+
+
+@pytest.mark.parametrize("component", LOADERS)
+def test_a_converted_folder_alone_loads_the_same_numbers(source, converted, component):
+    rounded = torch.float32 if component == "audio_encoder" else torch.float16
+    before = network(LOADERS[component](find_models([source], "audio"), dtype=rounded))
+    after = network(LOADERS[component](find_models([converted], "audio"), dtype=rounded))
 
     assert after.config == before.config  # from the metadata: no config.json lies beside
     torch.testing.assert_close(after.state_dict(), before.state_dict(), rtol=0, atol=0)
 
 
+def network(loaded):
+    return getattr(loaded, "model", loaded)  # the VAE is wrapped
+
+
+def test_converted_files_are_safetensors_of_the_chosen_precision(converted):
+    dtypes = {}
+    for path in (path for path in converted.rglob("*") if path.is_file()):
+        name = str(path.relative_to(converted))
+        dtypes[name] = {tensor.dtype for tensor in read_state(path)[0].values()}
+
+    assert dtypes == {
+        "denoising_unet.safetensors": {torch.float16},
+        "reference_unet.safetensors": {torch.float16},
+        "face_locator.safetensors": {torch.float16},
+        "audio_processor/whisper_tiny.safetensors": {torch.float32},
+        "sd-vae-ft-mse/diffusion_pytorch_model.safetensors": {torch.float16},
+    }
+
+
 def test_the_motion_module_is_merged_and_the_disk_halved(source, converted):
     names = ("denoising_unet", "motion_module", "reference_unet", "face_locator")
     before = sum((source / f"{name}.pth").stat().st_size for name in names)
-    after = sum(path.stat().st_size for path in converted.iterdir())
+    after = sum(path.stat().st_size for path in converted.glob("*.safetensors"))
 
-    assert {path.name for path in converted.iterdir()} == {
-        "denoising_unet.safetensors",
-        "reference_unet.safetensors",
-        "face_locator.safetensors",
-    }
-    assert find_models([converted, source], "audio").motion_module is None
+    assert find_models([converted], "audio").motion_module is None
     assert after < 0.53 * before
 
 
-def test_status_takes_a_merged_file_for_both_of_its_parts(source, converted):
-    rows = {row.component: row for row in status([converted, source]) if row.variant == "audio"}
+def test_the_text_decoder_is_left_out(converted):
+    state, _ = read_state(find_models([converted], "audio").audio_encoder)
+
+    assert state
+    assert not [name for name in state if "decoder" in name]
+
+
+@pytest.mark.parametrize("missing", ["audio_processor", "sd-vae-ft-mse", "face_locator.pth"])
+def test_nothing_is_converted_where_a_file_is_missing(source, tmp_path, missing):
+    folder = shutil.copytree(source, tmp_path / "models")
+    gone = folder / missing
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+
+    with pytest.raises(WeightsError, match="is missing"):
+        convert([folder], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_status_takes_a_merged_file_for_both_of_its_parts(converted):
+    rows = {row.component: row for row in status([converted]) if row.variant == "audio"}
 
     assert [row.problem for row in rows.values() if row.problem] == []
     assert rows["motion_module"].path == rows["denoising_unet"].path

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..config import VARIANTS, Variant, variant
 from ..errors import WeightsError
-from ..models.landmark_encoder import LandmarkEncoder
-from ..models.unet import UNet
-from .files import find_file, look_up
-from .load import DType, check, choose_dtype, is_random, merged_state, with_position_tables
-from .read import read_state, shapes
-from .settings import landmark_config, make_metadata, unet_config
+from .files import AUDIO_ENCODERS, VAES, ModelFiles, find_models, look_up
+from .load import DType, choose_dtype
+from .networks import (
+    Network,
+    read_audio_encoder,
+    read_denoising_unet,
+    read_landmark_encoder,
+    read_reference_unet,
+    read_vae,
+)
+from .read import shapes
+from .settings import make_metadata
 from .write import write_safetensors
 
-
-@dataclass(frozen=True)
-class Source:
-    """A checked network, ready to be written."""
-
-    component: str
-    state: Mapping[str, Tensor]
-    config: Any
-    random: bool
-
-    def write(self, path: Path, row: Variant, dtype: torch.dtype) -> None:
-        # Shared files belong to both variants of a family, so they name none.
-        name = row.name if self.component == "denoising_unet" else None
-        metadata = make_metadata(self.component, name, asdict(self.config), random=self.random)
-        write_safetensors(
-            path, shapes(self.state), self.state.__getitem__, dtype=dtype, metadata=metadata
-        )
+READERS: dict[str, Callable[[ModelFiles], Network]] = {
+    "denoising_unet": read_denoising_unet,
+    "reference_unet": read_reference_unet,
+    "landmark_encoder": read_landmark_encoder,
+    "audio_encoder": lambda files: read_audio_encoder(files.audio_encoder),
+    "vae": lambda files: read_vae(files.vae),
+}
+KEPT_EXACT = ("audio_encoder",)  # stays in float32: it is small, and the lips follow it
 
 
 def convert(
@@ -49,18 +43,20 @@ def convert(
 ) -> list[Path]:
     """Write safetensors of the variants found in `folders` (None: of all that are there).
 
-    The motion module is merged into the denoising UNet; the configuration goes into the
-    metadata. Files that exist already are kept, and tensors are checked and written one by one.
-    Raises `WeightsError` for a file that is missing or does not fit.
+    `destination` then holds all that the variants need. The motion module is merged into the
+    denoising UNet, of the audio encoder the unused text decoder is left out; configurations go
+    into the metadata. Files that exist already are kept, and tensors are written one by one.
+    Raises `WeightsError` for a file that is missing, before anything is written, or does not fit.
     """
     dtype, jobs = choose_dtype(dtype, "cpu"), {}
     for row in _rows(folders, variants):
-        for component in ("denoising_unet", "reference_unet", "landmark_encoder"):
-            path = Path(destination) / f"{getattr(row, component)}.safetensors"
-            jobs.setdefault(path, (component, row))
-    for done, (path, (component, row)) in enumerate(jobs.items(), 1):
+        files = find_models(folders, row.name)
+        for component in READERS:
+            path = Path(destination) / f"{_stem(row, component)}.safetensors"
+            jobs.setdefault(path, (component, files))
+    for done, (path, (component, files)) in enumerate(jobs.items(), 1):
         if not path.exists():
-            _source(folders, row, component).write(path, row, dtype)
+            _write(path, READERS[component](files), files.variant, dtype)
         if on_progress is not None:
             on_progress(done, len(jobs))
     return list(jobs)
@@ -76,19 +72,15 @@ def _rows(folders: Sequence[Path], variants: Sequence[str] | None) -> list[Varia
     return rows
 
 
-def _source(folders: Sequence[Path], row: Variant, component: str) -> Source:
-    path = find_file(folders, row.name, component)
-    if component == "denoising_unet":
-        motion = find_file(folders, row.name, "motion_module")
-        state, metadata = merged_state(path, motion)
-    else:
-        state, metadata = read_state(path)
-    if component == "landmark_encoder":
-        config = landmark_config(path, metadata, row.landmark_channels)
-        model = LandmarkEncoder(config, device="meta")
-    else:
-        config = unet_config(path, metadata, component)
-        model = UNet(config, device="meta")
-        state = with_position_tables(state, model)
-    check(model.state_dict(), state, [path], component.replace("_", " "))
-    return Source(component, state, config, is_random(path, metadata, component))
+def _stem(row: Variant, component: str) -> str:
+    shared = {"audio_encoder": AUDIO_ENCODERS[0], "vae": VAES[0]}  # the official places
+    return shared.get(component) or getattr(row, component)
+
+
+def _write(path: Path, network: Network, variant_name: str, dtype: torch.dtype) -> None:
+    # Shared files belong to more than one variant, so they name none.
+    name = variant_name if network.component == "denoising_unet" else None
+    dtype = torch.float32 if network.component in KEPT_EXACT else dtype
+    metadata = make_metadata(network.component, name, network.config, random=network.random)
+    state = network.state
+    write_safetensors(path, shapes(state), state.__getitem__, dtype=dtype, metadata=metadata)

@@ -24,7 +24,8 @@ from ..config import (
 from ..errors import OptionsError, WeightsError
 from ..models.motion_module import position_table
 from ..models.vae import VAE_CONFIG
-from .load import POSITION_TABLE, DType, choose_dtype
+from .load import DType, choose_dtype
+from .networks import POSITION_TABLE
 from .official import (
     Shapes,
     TextDecoder,
