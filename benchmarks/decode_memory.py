@@ -20,13 +20,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from echomimic.config import LATENT_STRIDE
+from echomimic.media.audio import Audio
 from echomimic.media.video import to_uint8, write_video
 from echomimic.models.vae import VAE_CONFIG, DiffusersVAE, decode_frames, make_vae
 
@@ -67,7 +67,7 @@ def decode(vae: DiffusersVAE, latents: torch.Tensor, path: Path) -> None:
         fps=24,
         num_frames=num_frames,
         size=(width * LATENT_STRIDE, height * LATENT_STRIDE),
-        soundtrack=SimpleNamespace(samples=torch.zeros(1, 16000), sample_rate=16000),
+        soundtrack=Audio(torch.zeros(1, 16000), 16000),
         on_progress=lambda done, total: done % 240 or log.info("%d of %d frames", done, total),
     )
 
