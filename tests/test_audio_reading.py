@@ -95,7 +95,6 @@ def test_sound_in_memory_gives_what_its_file_gives(tmp_path):
     path = write_integers(tmp_path / "a.wav", samples, 44_100)
     levels = np.round(samples * 32767).astype(np.float32)  # as the file has them
     audio = Audio(torch.from_numpy(levels / 32768), 44_100)
-    assert audio.duration == 2
     for int16 in (False, True):
         from_memory = speech_from_audio(audio, int16=int16)
         assert torch.equal(from_memory, read_speech(path, int16=int16))

@@ -36,11 +36,6 @@ class Audio:
         if self.sample_rate < 1:
             raise MediaError(f"A sound's sample rate must be positive, not {self.sample_rate} Hz.")
 
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return self.samples.shape[1] / self.sample_rate
-
 
 Sound = Path | str | Audio
 
