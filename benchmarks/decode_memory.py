@@ -26,7 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from echomimic.config import LATENT_STRIDE
-from echomimic.media.audio import Audio
+from echomimic.media.sound import Audio
 from echomimic.media.video import to_uint8, write_video
 from echomimic.models.vae import VAE_CONFIG, DiffusersVAE, decode_frames, make_vae
 

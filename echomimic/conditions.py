@@ -95,6 +95,11 @@ def encode_face(
             "choose 'landmark' or 'landmark_acc', or leave the landmarks out."
         )
     images = portrait.face_mask[None] if landmark_images is None else landmark_images
+    if images.shape[1] != encoder.config.in_channels:
+        raise OptionsError(
+            f"The landmark encoder reads {encoder.config.in_channels} channels but variant "
+            f"{variant.name!r} gives it {images.shape[1]}; use the one that belongs to the model."
+        )
     return encode_landmarks(encoder, images, device=device, dtype=dtype)
 
 

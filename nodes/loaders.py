@@ -66,11 +66,11 @@ class EchoMimicModelLoader(io.ComfyNode):
     @classmethod
     def execute(cls, model: str, dtype: str) -> io.NodeOutput:
         found = files_beside(files.resolve(model), files.model_folders())
-        weights = stored_dtype(DTYPES[dtype])
+        weights, row = stored_dtype(DTYPES[dtype]), variant(found.variant)
         return io.NodeOutput(
-            make_model(load.load_denoising_unet(found, dtype=weights), variant(found.variant)),
-            make_network(partial(load.load_reference_unet, found), weights),
-            make_network(partial(load.load_landmark_encoder, found), weights),
+            make_model(load.load_denoising_unet(found, dtype=weights), row),
+            make_network(partial(load.load_reference_unet, found), weights, row.reference_unet),
+            make_network(partial(load.load_landmark_encoder, found), weights, row.landmark_encoder),
             make_vae(found.vae),
         )
 

@@ -108,6 +108,23 @@ def variant_of(model: ModelPatcher) -> Variant:
     return variant
 
 
+def check_same_variant(
+    model: ModelPatcher, reference_unet: ModelPatcher, landmark_encoder: ModelPatcher
+) -> None:
+    """Raise `OptionsError` for networks of different variants, which fit but do not work."""
+    row = variant_of(model)
+    for network, name in (
+        (reference_unet, row.reference_unet),
+        (landmark_encoder, row.landmark_encoder),
+    ):
+        if network.model.published_as != name:
+            raise OptionsError(
+                f"The model is the variant {row.name!r}, which needs {name}, but "
+                f"{network.model.published_as} is connected; take all three networks from one "
+                "EchoMimic Model Loader."
+            )
+
+
 def attend(
     q: Tensor,
     k: Tensor,
@@ -143,11 +160,17 @@ def make_model(unet: UNet, variant: Variant) -> ModelPatcher:
     return make_patcher(model)
 
 
-def make_network(load: Callable[..., nn.Module], dtype: torch.dtype) -> ModelPatcher:
-    """What `load(dtype=, operations=)` returns, of layers that ComfyUI casts and streams."""
+def make_network(
+    load: Callable[..., nn.Module], dtype: torch.dtype, published_as: str
+) -> ModelPatcher:
+    """What `load(dtype=, operations=)` returns, of layers that ComfyUI casts and streams.
+
+    `published_as` is the name of its file, by which `check_same_variant` knows it again.
+    """
     network = load(dtype=dtype, operations=comfy.ops.pick_operations(dtype, _manual_cast(dtype)))
     if isinstance(network, UNet):
         network.attention = attend
+    network.published_as = published_as
     return make_patcher(network)
 
 

@@ -10,11 +10,11 @@ from comfy_api.latest import io
 
 from ..echomimic.conditions import Conditions, encode_face, reference_features
 from ..echomimic.config import Compatibility, SamplingOptions, Variant
-from ..echomimic.denoiser import Denoiser, activation_bytes, sample_clip
+from ..echomimic.denoiser import Denoiser, activation_bytes, check_sampling, sample_clip
 from ..echomimic.sampling.schedule import SCHEDULERS
 from . import types
 from .convert import latent_from_latents
-from .model import attend, compute_dtype, variant_of
+from .model import attend, check_same_variant, compute_dtype, variant_of
 from .runtime import Progress, borrowed, latent_preview_callback, load
 from .vae import ComfyVAE
 
@@ -127,7 +127,9 @@ class EchoMimicSampler(io.ComfyNode):
         parity,
         **choices,
     ) -> io.NodeOutput:
+        check_same_variant(model, reference_unet, landmark_encoder)
         options = _options(variant_of(model), parity, **choices)
+        check_sampling(options)
         face = _face(model, landmark_encoder, portrait)
         reference = _reference(reference_unet, vae, portrait, options.compatibility)
         latents = _denoise(model, Conditions(reference, audio_track, face), options)

@@ -251,6 +251,13 @@ def test_models_of_other_families_are_refused(pack, loaded, inputs):
         sampled(pack, [Other(), *loaded[1:]], inputs)
 
 
+def test_networks_of_different_variants_are_refused(pack, loaded, inputs, monkeypatch):
+    reference_unet = loaded[1]
+    monkeypatch.setattr(reference_unet.model, "published_as", "reference_unet_pose")
+    with pytest.raises(Exception, match="reference_unet_pose is connected; take all three"):
+        sampled(pack, loaded, inputs)
+
+
 def test_vaes_of_other_families_are_refused(pack):
     class Other:
         latent_channels, latent_dim = 16, 3
