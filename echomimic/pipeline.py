@@ -51,14 +51,6 @@ class Networks:
     only one of the large ones exists at a time.
     """
 
-    _LOADERS = {
-        "reference_unet": load.load_reference_unet,
-        "denoising_unet": load.load_denoising_unet,
-        "landmark_encoder": load.load_landmark_encoder,
-        "audio_encoder": load.load_audio_encoder,
-        "vae": load.load_vae,
-    }
-
     def __init__(
         self, files: ModelFiles, device: torch.device, dtype: torch.dtype, *, keep: bool = False
     ) -> None:
@@ -71,7 +63,7 @@ class Networks:
         """A network on the compute device, named as in `ModelFiles`; the VAE as `DiffusersVAE`."""
         # Rounding in the audio encoder would reach every frame, and it is small (33 MB).
         dtype = torch.float32 if name == "audio_encoder" else self.dtype
-        network = self._kept.pop(name, None) or self._LOADERS[name](self.files, dtype=dtype)
+        network = self._kept.pop(name, None) or load.LOADERS[name](self.files, dtype=dtype)
         module = getattr(network, "model", network)
         module.to(self.device)
         try:

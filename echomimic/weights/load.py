@@ -113,3 +113,12 @@ def fill(network: Network, *, dtype: torch.dtype, device: torch.device | str) ->
     cast = {name: tensor.to(device, dtype) for name, tensor in network.state.items()}
     network.model.load_state_dict(cast, assign=True)
     return network.model.eval().requires_grad_(False)
+
+
+LOADERS = {
+    "denoising_unet": load_denoising_unet,
+    "reference_unet": load_reference_unet,
+    "landmark_encoder": load_landmark_encoder,
+    "audio_encoder": load_audio_encoder,
+    "vae": load_vae,
+}

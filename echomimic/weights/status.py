@@ -16,13 +16,7 @@ from .files import (
     look_up,
     places,
 )
-from .load import (
-    load_audio_encoder,
-    load_denoising_unet,
-    load_landmark_encoder,
-    load_reference_unet,
-    load_vae,
-)
+from .load import LOADERS
 
 
 @dataclass(frozen=True)
@@ -40,13 +34,6 @@ class FileStatus:
 ANY = "any"  # variant of files that all of them use
 FIRST = 2  # places of a missing file that the table names
 NOWHERE = Path("missing/missing")  # stands for files that are not there and will not be read
-LOADERS = {
-    "denoising_unet": load_denoising_unet,
-    "reference_unet": load_reference_unet,
-    "landmark_encoder": load_landmark_encoder,
-    "audio_encoder": load_audio_encoder,
-    "vae": load_vae,
-}
 
 
 def status(folders: Sequence[Path]) -> list[FileStatus]:
