@@ -28,8 +28,8 @@ VAE_CONFIG: dict[str, Any] = {  # sd-vae-ft-mse
     "norm_num_groups": 32,
     "sample_size": 256,
 }
-MAX_CHUNK = 16  # frames per decoder call; more is not faster (spec 12.2, E7)
-CPU_BUDGET = 768 * 1024**2  # bytes per decoder call on a CPU, which gains nothing from long chunks
+MAX_CHUNK = 8  # frames per decoder call; more is not faster (spec 12.2, E7)
+CPU_BUDGET = 512 * 1024**2  # bytes per decoder call on a CPU, which gains nothing from long chunks
 MEMORY_SHARE = 0.5  # of the free memory; the rest is left to the encoder and to other programs
 LIVE_LAYERS = 8  # full-size layers of the second width that a decoder call keeps at its peak
 
@@ -114,7 +114,7 @@ def rename_single_file(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def decode_chunk(vae: VAE, height: int, width: int) -> int:
-    """Frames of height x width pixels that the VAE's device can decode at once, 1 to 16."""
+    """Frames of height x width pixels that the VAE's device can decode at once, 1 to 8."""
     usable = MEMORY_SHARE * free_memory(vae.device)
     if vae.device.type == "cpu":
         usable = min(usable, CPU_BUDGET)
