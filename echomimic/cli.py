@@ -208,7 +208,7 @@ def _device(name: str | None) -> str | None:
         return None
     try:
         torch.empty(1, device=name).cpu()  # `meta` can be made but holds nothing
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
         raise OptionsError(f"The device {name!r} cannot be used here: {reason}.") from None
     return name
