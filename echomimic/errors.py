@@ -21,5 +21,9 @@ class PortraitError(EchoMimicError):
     """A portrait that cannot be prepared."""
 
 
+class LandmarkError(EchoMimicError):
+    """Landmarks that cannot be found, read, or used as they are."""
+
+
 class SamplingError(EchoMimicError):
     """Denoising produced something that is not a picture."""

@@ -17,6 +17,7 @@ LAYERS = (  # each imports only from those before it
     "models",
     "audio",
     "landmarks",
+    "motion",
     "sampling",
     "weights",
     "conditions",

@@ -1,1 +1,1 @@
-"""Where the face is: detection, crop, mask."""
+"""Where the face is and what it does: detection, crop, landmark tracks, their drawing."""

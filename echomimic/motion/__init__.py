@@ -1,0 +1,1 @@
+"""Landmark tracks made, moved, chosen and smoothed."""
