@@ -6,7 +6,8 @@ ReferenceUNet = io.Custom("ECHOMIMIC_REFERENCE_UNET")  # ModelPatcher around the
 LandmarkEncoder = io.Custom("ECHOMIMIC_LANDMARK_ENCODER")  # ModelPatcher around the encoder
 AudioEncoder = io.Custom("ECHOMIMIC_AUDIO_ENCODER")  # ModelPatcher around the Whisper encoder
 AudioTrack = io.Custom("ECHOMIMIC_AUDIO_TRACK")  # echomimic.audio.tokens.AudioTrack
-Portrait = io.Custom("ECHOMIMIC_PORTRAIT")  # echomimic.landmarks.face_box.Portrait
+Portrait = io.Custom("ECHOMIMIC_PORTRAIT")  # echomimic.landmarks.portrait.Portrait
+Landmarks = io.Custom("ECHOMIMIC_LANDMARKS")  # echomimic.landmarks.track.LandmarkTrack
 
 BoundingBox = io.Custom("BOUNDING_BOX")  # ComfyUI's own: dict or nested list of dicts
 FaceLandmarks = io.Custom("FACE_LANDMARKS")  # ComfyUI's own, since 0.23
