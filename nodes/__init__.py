@@ -6,6 +6,7 @@ from .audio import EchoMimicAudioEncode
 from .decode import EchoMimicDecodeVideo
 from .files import register_folder
 from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
+from .parts import EchoMimicPartSelection
 from .portrait import EchoMimicPortrait
 from .sample import EchoMimicSampler
 
@@ -14,6 +15,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicAudioEncoderLoader,
     EchoMimicAudioEncode,
     EchoMimicPortrait,
+    EchoMimicPartSelection,
     EchoMimicSampler,
     EchoMimicDecodeVideo,
 ]

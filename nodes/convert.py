@@ -17,6 +17,8 @@ from torch import Tensor
 from ..echomimic.config import LATENT_SCALE
 from ..echomimic.errors import MediaError, OptionsError
 from ..echomimic.landmarks.face_box import FaceBox, box_from_landmarks, largest_box
+from ..echomimic.landmarks.mesh import LINES, PARTS, SQUARES
+from ..echomimic.landmarks.track import LandmarkTrack
 from ..echomimic.media.sound import Audio
 
 
@@ -118,3 +120,38 @@ def _dicts(boxes: Any) -> Iterator[dict[str, float]]:
         yield from boxes
     elif boxes:
         yield from boxes[0]
+
+
+def editor_from_track(track: LandmarkTrack, most: int) -> dict[str, Any]:
+    """At most `most` frames of a track, evenly spread, as the editor in `js/` draws them.
+
+    Only points that belong to a part travel, numbered anew; as integers in 1/10000 of the
+    picture's width and height.
+    """
+    lines = {part: LINES[part] for part in PARTS if part in LINES}
+    squares = {part: SQUARES[part] for part in PARTS if part in SQUARES}
+    used = {point for group in lines.values() for line in group for point in line.points}
+    used |= {square.point for group in squares.values() for square in group}
+    number = {point: index for index, point in enumerate(sorted(used))}
+    shown = np.linspace(0, track.num_frames - 1, min(most, track.num_frames)).round().astype(int)
+    points = track.points[np.ix_(shown, sorted(used), [0, 1])] * 10_000  # (f, n, 2)
+    return {
+        "size": list(track.size),
+        "fps": track.fps,
+        "num_frames": track.num_frames,
+        "shown": shown.tolist(),
+        "lines": {
+            part: [
+                {"colour": list(line.colour), "points": [number[point] for point in line.points]}
+                for line in group
+            ]
+            for part, group in lines.items()
+        },
+        "squares": {
+            part: [
+                {"colour": list(square.colour), "point": number[square.point]} for square in group
+            ]
+            for part, group in squares.items()
+        },
+        "points": points.round().astype(int).reshape(len(shown), -1).tolist(),
+    }
