@@ -1,0 +1,31 @@
+"""Posed meshes: the points that they have in a picture, and rotations made of averages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..landmarks.affine import apply_affine
+from ..landmarks.camera import FOCAL_LENGTH, project
+from ..landmarks.mesh import NUM_VERTICES
+
+
+def nearest_rotation(matrices: np.ndarray) -> np.ndarray:
+    """The rotations (..., 3, 3) nearest to any matrices, e.g. to averages of rotations."""
+    u, _, v = np.linalg.svd(matrices)
+    u[..., 2] *= np.linalg.det(u @ v)[..., None]  # a mirror image is no rotation
+    return u @ v
+
+
+def points_of(
+    mesh: np.ndarray, transforms: np.ndarray, size: tuple[int, int], *, official: bool = False
+) -> np.ndarray:
+    """Mesh (f, 478, 3) posed by transforms (f, 4, 4) → points (f, 478, 3) of a track.
+
+    x and y as `camera.project` gives them; z is the depth beyond the middle of the face in the
+    unit of x, from which MediaPipe's geometry finds the same mesh and pose again.
+    """
+    depth = -apply_affine(transforms, mesh)[..., 2]  # (f, 478), the camera looks along -z
+    middle = depth[:, :NUM_VERTICES].mean(axis=1, keepdims=True)
+    z = (depth / middle - 1) * FOCAL_LENGTH * size[1] / (2 * size[0])
+    flat = project(mesh, transforms, size, official=official)
+    return np.concatenate([flat, z[..., None]], axis=-1)
