@@ -34,6 +34,17 @@ def largest_box(boxes: Iterable[FaceBox]) -> FaceBox | None:
     return max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=None)
 
 
+def box_over_time(boxes: Iterable[FaceBox]) -> FaceBox | None:
+    """The box that holds all boxes, so that one crop fits a whole video; None where there is none.
+
+    Of a track, the boxes are `box_from_landmarks(points, *track.size)` for each of its frames.
+    """
+    sides = np.array(list(boxes))
+    if not len(sides):
+        return None
+    return tuple(float(side) for side in (*sides[:, :2].min(axis=0), *sides[:, 2:].max(axis=0)))
+
+
 @dataclass(frozen=True)
 class Crop:
     """A rectangle of a picture, resized; knows the way there and back.
