@@ -5,6 +5,7 @@ import pytest
 from support import GOLDEN, golden_arrays
 
 from echomimic.landmarks.affine import apply_affine, fit_affine
+from echomimic.landmarks.draw import draw_track
 from echomimic.landmarks.mesh import EYELIDS, NUM_VERTICES
 from echomimic.landmarks.track import LandmarkTrack
 from echomimic.motion.sync import synchronise
@@ -48,3 +49,16 @@ def test_the_official_method_reproduces_the_stored_points(case, key, align):
     track = synchronise(driving, portrait, method="official", align_parts=align)
 
     assert np.abs(track.points[..., :2] * CANVAS - arrays[f"{case}.{key}"]).max() <= 1e-3
+
+
+@pytest.mark.parametrize("case", cases())
+def test_the_official_method_is_drawn_as_the_official_script_draws_it(case):
+    pytest.importorskip("cv2")
+    arrays = golden_arrays(FIXTURE)
+    driving, portrait = (stored_track(arrays, f"{case}.{who}") for who in ("driver", "ref"))
+    expected = arrays[f"{case}.drawn_first_last"]  # without mouth and irises
+
+    track = synchronise(driving, portrait, method="official")
+
+    ends = [0, track.num_frames - 1]
+    np.testing.assert_array_equal(draw_track(track, expected.shape[2:0:-1], ends), expected)
