@@ -1,0 +1,258 @@
+"""Videos as pictures: upright uint8 RGB at a constant frame rate, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from ..errors import MediaError
+
+TOLERANCE = Fraction(1, 8)  # of a frame: containers round times, Matroska to 1 ms
+LONGEST_PAUSE = 600  # seconds without a new frame; more than that is a broken clock
+DEFAULT_RATE = Fraction(25)  # where a file does not say
+_PICTURE_FORMATS = ("image2", "_pipe")  # how the names of FFmpeg's picture readers end
+_log = logging.getLogger(__name__)
+
+Video = Path | str | BinaryIO
+OnProgress = Callable[[int, int], None]  # frames done, frames expected
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is, as `read_frames` gives it."""
+
+    size: tuple[int, int]  # width, height as shown: rotated, pixels square
+    fps: float  # on average
+    duration: float | None  # seconds; None: the file does not say
+    has_audio: bool
+
+    @property
+    def num_frames(self) -> int | None:
+        """How many frames it has at its own rate, where the file says."""
+        return None if self.duration is None else max(1, round(self.duration * self.fps))
+
+
+def video_info(video: Video) -> VideoInfo:
+    """Size, frame rate and length of a video file; raises as `read_frames`."""
+    with _opened(video) as stream:
+        first = next(_decoded(stream, video_name(video)), None)
+        if first is None:
+            raise _empty(video)
+        height, width = _picture(first, _shown_size(first, stream)).shape[:2]
+        duration = _duration(stream)
+        return VideoInfo(
+            (width, height),
+            float(_rate(stream)),
+            None if duration is None else float(duration),
+            bool(stream.container.streams.audio),
+        )
+
+
+def read_frames(
+    video: Video, *, fps: float | None = None, on_progress: OnProgress | None = None
+) -> Iterator[np.ndarray]:
+    """The pictures of a video file, uint8 `(H, W, 3)` RGB, at a constant rate.
+
+    Frame k is what is shown k / fps seconds after the first frame; without `fps` the rate is the
+    file's average. Rotation and pixel aspect are applied, transparency is laid over white, any
+    pixel format is converted by the colour matrix that the file names (BT.601 if it names none,
+    as FFmpeg does). A file that ends early or is damaged in places gives what it holds, and a
+    warning is logged. Raises `MediaError` where it is missing, no video, or holds no frame.
+    """
+    with _opened(video) as stream:
+        name, own_rate = video_name(video), _rate(stream)
+        rate = own_rate if fps is None else Fraction(fps).limit_denominator(100_000)
+        if rate <= 0:
+            raise MediaError(f"{name} cannot be read at {fps} fps; give a positive frame rate.")
+        duration = _duration(stream)
+        expected = 0 if duration is None else round(duration * rate)
+        clock = _Clock(stream, own_rate)
+        size, done = None, 0
+        for frame, repeats in _resampled(clock.timed(_decoded(stream, name)), rate, clock):
+            if not repeats:
+                continue
+            size = size or _shown_size(frame, stream)
+            picture = _picture(frame, size)
+            for _ in range(repeats):
+                yield picture
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, max(done, expected))
+        if not done:
+            raise _empty(video)
+        _warn_if_short(name, done, clock.end, duration, own_rate)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether FFmpeg takes the file for a still picture. Raises `MediaError`."""
+    with _opened(path) as stream:
+        return stream.container.format.name.endswith(_PICTURE_FORMATS)
+
+
+def video_name(video: Video) -> str:
+    """How an error calls the video."""
+    return Path(video).name if isinstance(video, str | Path) else "The video"
+
+
+@contextmanager
+def _opened(video: Video) -> Iterator[av.VideoStream]:
+    if isinstance(video, str | Path) and not Path(video).is_file():
+        raise MediaError(f"There is no video file {video}; check the path.")
+    name = video_name(video)
+    # file: a name with a colon is no protocol
+    source = f"file:{video}" if isinstance(video, str | Path) else video
+    try:
+        with av.open(source) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise MediaError(f"{name} holds no video; choose a file with pictures.")
+            if stream.codec_context is None:
+                raise MediaError(f"{name} uses a codec that FFmpeg lacks; convert it to MP4.")
+            stream.thread_type = "AUTO"
+            yield stream
+    except FFmpegError as error:
+        raise MediaError(
+            f"{name} is damaged or not a video file ({error.strerror}); "
+            "choose another or convert it to MP4."
+        ) from error
+
+
+def _decoded(stream: av.VideoStream, name: str) -> Iterator[av.VideoFrame]:
+    """All frames that can be decoded; what cannot is counted and reported."""
+    damaged = 0
+    for packet in chain(_packets(stream, name), [None]):  # None empties the decoder
+        try:
+            yield from stream.decode(packet)
+        except FFmpegError:
+            damaged += 1
+    if damaged:
+        _log.warning("%s is damaged: %d of its packets were skipped", name, damaged)
+
+
+def _packets(stream: av.VideoStream, name: str) -> Iterator[av.Packet]:
+    """Packets up to the first that cannot be read."""
+    try:
+        for packet in stream.container.demux(stream):
+            if packet.size:
+                yield packet
+    except FFmpegError as error:
+        _log.warning("%s breaks off: %s", name, error.strerror)
+
+
+def _rate(stream: av.VideoStream) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+
+
+def _duration(stream: av.VideoStream) -> Fraction | None:
+    """Seconds, of pictures and sound together where the container tells no more."""
+    if stream.duration is not None:
+        return stream.duration * stream.time_base
+    whole = stream.container.duration
+    return None if whole is None else Fraction(whole, av.time_base)
+
+
+class _Clock:
+    """When frames are shown, in seconds from the first; mends what damaged files say."""
+
+    def __init__(self, stream: av.VideoStream, rate: Fraction) -> None:
+        self._unit = stream.time_base
+        self._step = 1 / rate
+        self.end = Fraction(0)  # of the last frame so far
+
+    def timed(self, frames: Iterable[av.VideoFrame]) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        """Each frame with its time, which never runs backwards."""
+        offset: Fraction | None = None
+        time = -self._step
+        for frame in frames:
+            expected = time + self._step
+            stamp = None if frame.pts is None else frame.pts * self._unit
+            if stamp is not None and offset is None:
+                offset = expected - stamp
+            shown = expected if stamp is None else stamp + offset
+            if not time < shown <= time + LONGEST_PAUSE:
+                shown, offset = expected, expected - stamp
+            time = shown
+            self.end = time + (frame.duration * self._unit if frame.duration else self._step)
+            yield time, frame
+
+
+def _resampled(
+    frames: Iterable[tuple[Fraction, av.VideoFrame]], rate: Fraction, clock: _Clock
+) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Each frame with how many output instants it is shown at."""
+    previous, done = None, 0
+    for time, frame in frames:
+        if previous is not None:
+            due = _instants(time, rate)
+            yield previous, due - done
+            done = due
+        previous = frame
+    if previous is not None:
+        yield previous, max(_instants(clock.end, rate) - done, 0 if done else 1)
+
+
+def _instants(time: Fraction, rate: Fraction) -> int:
+    """How many output frames begin before `time`."""
+    return max(0, -((TOLERANCE - time * rate) // 1))
+
+
+def _shown_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]:
+    """Width and height with square pixels, before rotation."""
+    aspect = stream.sample_aspect_ratio or 1
+    return max(1, round(frame.width * aspect)), frame.height
+
+
+def _picture(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    see_through = any(component.is_alpha for component in frame.format.components)
+    pixels = frame.to_ndarray(
+        format="rgba" if see_through or frame.format.has_palette else "rgb24",
+        width=width,
+        height=height,
+    )
+    return _upright(_over_white(pixels), frame)
+
+
+def _over_white(pixels: np.ndarray) -> np.ndarray:
+    if pixels.shape[-1] == 3:
+        return pixels
+    colour, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """The display matrix maps stored x y (right, down) to shown ones; quarter turns and mirrors."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d, *_ = np.frombuffer(matrix, dtype=np.int32).tolist()
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _warn_if_short(
+    name: str, done: int, end: Fraction, duration: Fraction | None, rate: Fraction
+) -> None:
+    if duration is not None and end < duration - 2 / rate:
+        _log.warning(
+            "The pictures of %s end early: %d frames (%.2f of %.2f s) could be read",
+            name,
+            done,
+            float(end),
+            float(duration),
+        )
+
+
+def _empty(video: Video) -> MediaError:
+    return MediaError(f"{video_name(video)} holds no picture that can be read; choose another.")
