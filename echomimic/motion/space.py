@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import LandmarkError
 from ..landmarks.affine import apply_affine
-from ..landmarks.camera import FOCAL_LENGTH, project
 from ..landmarks.mesh import LEFT_IRIS, LINES, PARTS, RIGHT_IRIS, SYNC_PARTS
 from ..landmarks.track import LandmarkTrack
+from .pose import points_of
 from .rotations import join_poses
 
 EARS = (234, 454)  # the widest points of the face
@@ -52,11 +52,7 @@ class FaceSpace:
         """Shape (f, n, 3) and poses → points (f, n, 3) as a track has them."""
         if not self.metric:
             return apply_affine(poses, shape) / _pixels(self.size)
-        depth = -(shape @ np.swapaxes(poses[..., :3, :3], -1, -2))[..., 2:]  # (f, n, 1)
-        per_cm = FOCAL_LENGTH * self.size[1] / self.size[0] / (-2 * poses[:, 2, 3])
-        return np.concatenate(
-            [project(shape, poses, self.size), depth * per_cm[:, None, None]], axis=-1
-        )
+        return points_of(shape, poses, self.size)
 
     def with_motion(
         self, track: LandmarkTrack, shape: np.ndarray, poses: np.ndarray
