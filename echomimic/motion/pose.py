@@ -1,4 +1,4 @@
-"""Posed meshes: the points that they have in a picture, and rotations made of averages."""
+"""Posed meshes: the points that they have in a picture, and averages over time."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def points_of(
     z = (depth / middle - 1) * FOCAL_LENGTH * size[1] / (2 * size[0])
     flat = project(mesh, transforms, size, official=official)
     return np.concatenate([flat, z[..., None]], axis=-1)
+
+
+def window_mean(values: np.ndarray, radius: int) -> np.ndarray:
+    """Mean (f, ...) over the frames within `radius`, fewer at the ends, of values (f, ...)."""
+    num_frames = len(values)
+    total, count = np.zeros_like(values), np.zeros(num_frames)
+    for shift in range(-min(radius, num_frames - 1), min(radius, num_frames - 1) + 1):
+        to = slice(max(0, -shift), num_frames - max(0, shift))
+        total[to] += values[max(0, shift) : num_frames + min(0, shift)]
+        count[to] += 1
+    return total / count.reshape(-1, *[1] * (values.ndim - 1))

@@ -15,7 +15,7 @@ from ..errors import LandmarkError, OptionsError
 from ..landmarks.affine import apply_affine, fit_affine
 from ..landmarks.mesh import LEFT_IRIS, NUM_POINTS, RIGHT_IRIS, SYNC_PARTS
 from ..landmarks.track import LandmarkTrack
-from .pose import nearest_rotation, points_of
+from .pose import nearest_rotation, points_of, window_mean
 from .rotations import join_poses
 
 METHODS = ("part_aware", "official")
@@ -77,7 +77,7 @@ def _check_mesh(track: LandmarkTrack, whose: str) -> None:
 
 def _official_mesh(driver: np.ndarray, target: np.ndarray, align_parts: bool) -> np.ndarray:
     """Driver's mesh (f, 478, 3), its parts brought to those of `target` (478, 3) (spec 9.3)."""
-    smooth = _window_mean(driver, 1)
+    smooth = window_mean(driver, 1)
     if not align_parts:
         return smooth
     mean, mesh = driver.mean(axis=0), smooth.copy()
@@ -88,18 +88,7 @@ def _official_mesh(driver: np.ndarray, target: np.ndarray, align_parts: bool) ->
 
 def _official_transforms(driver: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The driver's motion since its first frame, in camera space, after the portrait's pose."""
-    return _window_mean(driver @ np.linalg.inv(driver[0]), 2) @ target
-
-
-def _window_mean(values: np.ndarray, radius: int) -> np.ndarray:
-    """Mean over the frames within `radius`, fewer at the ends."""
-    num_frames = len(values)
-    total, count = np.zeros_like(values), np.zeros(num_frames)
-    for shift in range(-min(radius, num_frames - 1), min(radius, num_frames - 1) + 1):
-        to = slice(max(0, -shift), num_frames - max(0, shift))
-        total[to] += values[max(0, shift) : num_frames + min(0, shift)]
-        count[to] += 1
-    return total / count.reshape(-1, *[1] * (values.ndim - 1))
+    return window_mean(driver @ np.linalg.inv(driver[0]), 2) @ target
 
 
 def _part_aware_mesh(driving: LandmarkTrack, target: np.ndarray, align_parts: bool) -> np.ndarray:
