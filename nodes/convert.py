@@ -5,7 +5,7 @@ ComfyUI's IMAGE is (f, H, W, c) in 0..1, its LATENT (f, c, h, w) unscaled, its A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import comfy.model_management
@@ -33,6 +33,17 @@ def image_from_pictures(pictures: Tensor) -> Tensor:
     """(f, 3, H, W) in -1..1 → IMAGE."""
     image = ((pictures + 1) / 2).clamp(0, 1).movedim(1, -1)  # (f, H, W, 3)
     return image.to(comfy.model_management.intermediate_device(), torch.float32)
+
+
+def frames_from_image(image: Tensor) -> Iterator[np.ndarray]:
+    """IMAGE → uint8 (H, W, 3), one after the other; transparency is left away."""
+    return (picture_from_image(image[i : i + 1]) for i in range(len(image)))
+
+
+def image_from_frames(frames: Iterable[np.ndarray]) -> Tensor:
+    """uint8 (H, W, 3) → IMAGE; frames of one video, small enough to be held together."""
+    levels = torch.from_numpy(np.stack(list(frames)))  # (f, H, W, 3)
+    return levels.to(comfy.model_management.intermediate_device(), torch.float32).div_(255)
 
 
 def pictures_from_image(image: Tensor) -> Tensor:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import folder_paths
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import io
 
 from ..echomimic.config import LATENT_STRIDE
-from ..echomimic.media.video import to_uint8, write_video
+from ..echomimic.media.video import to_uint8
 from ..echomimic.models.vae import decode_frames
 from .convert import audio_from_comfy, latents_from_latent
-from .runtime import Progress
 from .vae import ComfyVAE
+from .video_file import file_inputs, save_video
 
 
 class EchoMimicDecodeVideo(io.ComfyNode):
@@ -38,25 +34,7 @@ class EchoMimicDecodeVideo(io.ComfyNode):
                     step=0.01,
                     tooltip="Connect the fps of EchoMimic Audio Encode, else lips and voice part.",
                 ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="video/EchoMimic",
-                    tooltip="Folder and start of the file name, as in Save Video.",
-                ),
-                io.Boolean.Input(
-                    "save_output",
-                    default=True,
-                    tooltip="Keep the file in the output folder. Off: a preview in the temp "
-                    "folder, gone at the next start.",
-                ),
-                io.Int.Input(
-                    "crf",
-                    default=18,
-                    min=0,
-                    max=51,
-                    advanced=True,
-                    tooltip="H.264 quality: lower is better and larger.",
-                ),
+                *file_inputs(),
                 io.Boolean.Input(
                     "parity",
                     default=False,
@@ -71,32 +49,15 @@ class EchoMimicDecodeVideo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, latent, vae, fps, filename_prefix, save_output, crf, parity, audio=None
-    ) -> io.NodeOutput:
+    def execute(cls, latent, vae, fps, parity, audio=None, **file) -> io.NodeOutput:
         latents = latents_from_latent(latent)
         height, width = (LATENT_STRIDE * side for side in latents.shape[-2:])
-        folder = io.FolderType.output if save_output else io.FolderType.temp
-        path, subfolder = _new_file(filename_prefix, folder, width, height)
         images = decode_frames(ComfyVAE(vae), latents)
-        write_video(
-            path,
+        return save_video(
             (to_uint8(chunk, truncate=parity) for chunk in images),
             fps=fps,
             num_frames=len(latents),
             size=(width, height),
-            soundtrack=None if audio is None else audio_from_comfy(audio),
-            crf=crf,
-            on_progress=Progress(),
+            sound=None if audio is None else audio_from_comfy(audio),
+            **file,
         )
-        shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, folder)])
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=shown)
-
-
-def _new_file(prefix: str, folder: io.FolderType, width: int, height: int) -> tuple[Path, str]:
-    """A free path below a folder of ComfyUI, and its subfolder; refuses to leave the folder."""
-    root = folder_paths.get_directory_by_type(folder.value)
-    place, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, root, width, height
-    )
-    return Path(os.path.join(place, f"{name}_{counter:05}_.mp4")), subfolder

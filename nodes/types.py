@@ -7,6 +7,7 @@ LandmarkEncoder = io.Custom("ECHOMIMIC_LANDMARK_ENCODER")  # ModelPatcher around
 AudioEncoder = io.Custom("ECHOMIMIC_AUDIO_ENCODER")  # ModelPatcher around the Whisper encoder
 AudioTrack = io.Custom("ECHOMIMIC_AUDIO_TRACK")  # echomimic.audio.tokens.AudioTrack
 Portrait = io.Custom("ECHOMIMIC_PORTRAIT")  # echomimic.landmarks.portrait.Portrait
+Crop = io.Custom("ECHOMIMIC_CROP")  # nodes.face_crop.FaceCrop
 Landmarks = io.Custom("ECHOMIMIC_LANDMARKS")  # echomimic.landmarks.track.LandmarkTrack
 
 BoundingBox = io.Custom("BOUNDING_BOX")  # ComfyUI's own: dict or nested list of dicts

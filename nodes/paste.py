@@ -1,0 +1,146 @@
+"""An animated face back into the photo or video it was cropped from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from comfy_api.latest import Input, io
+
+from ..echomimic.errors import OptionsError
+from ..echomimic.landmarks.paste import paste_back
+from ..echomimic.media.sound import Sound
+from ..echomimic.media.video import to_uint8
+from ..echomimic.models.vae import decode_frames
+from . import types
+from .convert import audio_from_comfy, latents_from_latent
+from .face_crop import feather_input
+from .vae import ComfyVAE
+from .video_file import (
+    file_inputs,
+    first_picture,
+    is_image,
+    pictures,
+    save_video,
+    video_frames,
+    video_sound,
+)
+
+PASTE_OPTIONS = ("feather", "colour_match", "landmarks")
+
+
+class EchoMimicPasteBack(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EchoMimicPasteBack",
+            display_name="EchoMimic Paste Back",
+            category="EchoMimic",
+            description="Paste the animated face into the photo or video it was cropped from and "
+            "write the video. Needs no more memory for an hour than for a second.",
+            search_aliases=["echomimic uncrop", "paste face", "full photo", "stitch face"],
+            is_output_node=True,
+            inputs=[
+                io.MultiType.Input(
+                    "face",
+                    [io.Latent, io.Image, io.Video],
+                    tooltip="The animated face: the latent of EchoMimic Sampler, or frames.",
+                ),
+                io.MultiType.Input(
+                    "original",
+                    [io.Image, io.Video],
+                    tooltip="The picture or video that was cropped. A video that ends before the "
+                    "face does holds its last frame, a longer one is cut.",
+                ),
+                io.MultiType.Input(
+                    "crop",
+                    [types.Crop, types.Portrait],
+                    tooltip="Where the face belongs: the crop_info of EchoMimic Face Crop, or "
+                    "the portrait of EchoMimic Portrait.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=0.0,
+                    max=120.0,
+                    step=0.01,
+                    tooltip="Frames per second. Connect the fps of EchoMimic Audio Encode, else "
+                    "lips and voice part. 0: that of the face video, or of the original video.",
+                ),
+                feather_input(),
+                io.Float.Input(
+                    "colour_match",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How far the face's colours are brought to those around it. The same "
+                    "for all frames, so that nothing flickers.",
+                ),
+                *file_inputs(),
+                io.Vae.Input("vae", optional=True, tooltip="Needed if the face is a latent."),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="Sound, cut or padded to the video. Without it, that of the face "
+                    "video, if it has one.",
+                ),
+                types.Landmarks.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="The landmarks that drove the face, for a mask that follows it.",
+                ),
+            ],
+            outputs=[io.Video.Output(display_name="video")],
+        )
+
+    @classmethod
+    def execute(cls, face, original, crop, fps, vae=None, audio=None, **options) -> io.NodeOutput:
+        fps = fps or _own_rate(face, original)
+        frames, num_frames = _animated(face, vae, fps)
+        one_picture = is_image(original) and len(original) == 1
+        pasted = paste_back(
+            frames,
+            crop.crop,
+            first_picture(original) if one_picture else pictures(original, fps),
+            face_box=crop.face_box,
+            **{name: options.pop(name) for name in PASTE_OPTIONS if name in options},
+        )
+        return save_video(
+            pasted,
+            fps=fps,
+            num_frames=num_frames,
+            size=crop.crop.source_size,
+            sound=_sound(face, audio),
+            **options,
+        )
+
+
+def _own_rate(*sources: object) -> float:
+    for source in sources:
+        if isinstance(source, Input.Video):
+            return float(source.get_frame_rate())
+    raise OptionsError(
+        "No video is connected that tells the frame rate: set fps, best by connecting it from "
+        "EchoMimic Audio Encode."
+    )
+
+
+def _animated(face: object, vae: object | None, fps: float) -> tuple[Iterator[np.ndarray], int]:
+    """The frames to paste, uint8 (H, W, 3), one by one, and how many they are."""
+    if isinstance(face, dict):
+        if vae is None:
+            raise OptionsError("The face is a latent; connect the vae that decodes it.")
+        latents = latents_from_latent(face)
+        chunks = decode_frames(ComfyVAE(vae), latents)
+        return (frame for chunk in chunks for frame in to_uint8(chunk)), len(latents)
+    if is_image(face):
+        return pictures(face), len(face)
+    # Files can only be trusted after they were read; a face is small, so that is quickly done.
+    return video_frames(face, fps), sum(1 for _ in video_frames(face, fps))
+
+
+def _sound(face: object, audio: dict | None) -> Sound | None:
+    if audio is not None:
+        return audio_from_comfy(audio)
+    return video_sound(face) if isinstance(face, Input.Video) else None
