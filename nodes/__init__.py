@@ -4,9 +4,11 @@ from comfy_api.latest import ComfyExtension, io
 
 from .audio import EchoMimicAudioEncode
 from .decode import EchoMimicDecodeVideo
+from .face_crop import EchoMimicFaceCrop
 from .files import register_folder
 from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
-from .parts import EchoMimicPartSelection
+from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
+from .paste import EchoMimicPasteBack
 from .portrait import EchoMimicPortrait
 from .sample import EchoMimicSampler
 
@@ -16,8 +18,11 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicAudioEncode,
     EchoMimicPortrait,
     EchoMimicPartSelection,
+    EchoMimicPlaceFace,
     EchoMimicSampler,
     EchoMimicDecodeVideo,
+    EchoMimicFaceCrop,
+    EchoMimicPasteBack,
 ]
 
 
