@@ -54,14 +54,12 @@ def movement(difference: Tensor) -> Tensor:
     return ((around - STILL) / (MOVED - STILL)).clamp(0, 1)
 
 
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images `(c, H, W)` at `size` (width, height): smooth when enlarged, antialiased when not."""
-    height, width = images.shape[-2:]
-    if (width, height) == size:
+def resized(images: Tensor, size: tuple[int, int], *, mode: str = "bicubic") -> Tensor:
+    """Images `(c, H, W)` at `size` (width, height), antialiased where that is smaller."""
+    if images.shape[-2:] == size[::-1]:
         return images.clone()
-    smaller = size[0] < width or size[1] < height
-    mode = "bilinear" if smaller else "bicubic"
-    return F.interpolate(images[None], size[::-1], mode=mode, antialias=smaller)[0]
+    # Enlarging needs no antialiasing, but the code for it is twice as fast.
+    return F.interpolate(images[None], size[::-1], mode=mode, antialias=True)[0]
 
 
 def _statistics(picture: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

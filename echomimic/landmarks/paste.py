@@ -105,10 +105,10 @@ class _Ground:
         x0, y0, x1, y1 = self.box
         size = (x1 - x0, y1 - y0)
         levels = resized(change, size)  # (3, H, W)
-        levels.addcmul_(resized(moved, size), self.lost, value=-1)
+        levels.addcmul_(resized(moved, size, mode="bilinear"), self.lost, value=-1)
         levels.mul_(mask).add_(self.pixels).round_().clamp_(0, 255)
         result = self.picture.copy()
-        result[y0:y1, x0:x1] = levels.byte().permute(1, 2, 0).numpy()
+        torch.from_numpy(result)[y0:y1, x0:x1].copy_(levels.byte().permute(1, 2, 0))
         return result
 
 
@@ -151,7 +151,7 @@ class _Masks:
             return self._resting
         points = self._track.points[min(number, self._track.num_frames - 1)]
         oval = torch.from_numpy(oval_mask(points, self._crop, OVAL_SIZE, self._feather))
-        oval = resized(oval[None], self._size)[0].clamp_(0, 1)
+        oval = resized(oval[None], self._size, mode="bilinear")[0]
         return oval.maximum(self._resting).minimum(self._allowed)
 
     def _fixed(self, size: tuple[int, int], face_box: FaceBox | None) -> Tensor:
