@@ -1,13 +1,18 @@
-"""The face in space against MediaPipe's own mesh and pose (goldens i and j)."""
+"""Landmarks and the face in space against MediaPipe's own (goldens i and j)."""
+
+from itertools import islice
 
 import numpy as np
 import pytest
 from support import golden_arrays, real_input
 
 from echomimic.landmarks.camera import project
+from echomimic.landmarks.extract import extract_track
 from echomimic.landmarks.mesh import NUM_VERTICES
 from echomimic.landmarks.metric import read_canonical, with_mesh
 from echomimic.landmarks.track import LandmarkTrack
+from echomimic.media.frames import read_frames
+from echomimic.media.image import read_image
 
 SIZE = (512, 512)  # every stored picture was brought to it
 MODEL = "models/face_landmarker_v2_with_blendshapes.task"
@@ -47,3 +52,55 @@ def test_the_mesh_projects_to_the_landmarks(canonical):
 
         projected = project(track.mesh, track.transforms, SIZE)[:, :NUM_VERTICES]
         np.testing.assert_allclose(projected, points[:, :NUM_VERTICES, :2], atol=1e-9, err_msg=name)
+
+
+def stretched(picture):
+    """A picture brought to the stored size by what the official code uses for it (spec 7.7)."""
+    return pytest.importorskip("cv2").resize(picture, SIZE)
+
+
+def assert_agrees(track, arrays, stem):
+    """Landmarks, mesh, pose and blendshapes are those stored, within the goldens' tolerances."""
+    expected = arrays[f"{stem}.lmks"].reshape(-1, 478, 3)
+    np.testing.assert_allclose(track.points, expected, atol=2e-3, err_msg=stem)
+    mesh = arrays[f"{stem}.lmks3d"].reshape(-1, NUM_VERTICES, 3)
+    np.testing.assert_allclose(track.mesh[:, :NUM_VERTICES], mesh, atol=0.1, err_msg=stem)
+    scores = arrays[f"{stem}.bs"].reshape(-1, 51)  # without the neutral one
+    np.testing.assert_allclose(track.blendshapes[:, 1:], scores, atol=5e-3, err_msg=stem)
+
+
+def test_landmarks_of_real_pictures_are_those_stored():
+    pytest.importorskip("mediapipe")
+    arrays = golden_arrays("face/i_landmarks.npz")
+    stems = [key.removesuffix(".lmks3d") for key in arrays if key.endswith(".lmks3d")]
+    assert stems
+    for stem in stems:
+        picture = read_image(real_input(f"test_imgs/{stem.removeprefix('img_')}.png"))
+
+        track = extract_track([stretched(picture)], fps=24.0, landmarker=real_input(MODEL))
+
+        assert_agrees(track, arrays, stem)
+
+
+def square(picture):
+    """The middle of a frame, as the official code takes it (spec 8.2)."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[top : top + side, left : left + side]
+
+
+def test_landmarks_of_a_real_video_are_those_stored():
+    pytest.importorskip("mediapipe")
+    arrays = golden_arrays("face/j_motion_sync.npz")
+    stems = [key.removesuffix(".lmks3d") for key in arrays if key.endswith("driver.lmks3d")]
+    assert stems
+    for stem in stems:
+        video = real_input(f"driven_videos/{stem.split('_on_')[0]}.mp4")
+        frames = islice(read_frames(video), len(arrays[f"{stem}.lmks"]))
+
+        track = extract_track(
+            [stretched(square(frame)) for frame in frames], fps=24.0, landmarker=real_input(MODEL)
+        )
+
+        assert_agrees(track, arrays, stem)
