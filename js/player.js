@@ -1,0 +1,65 @@
+/** A scrubber through the frames of a track, with a play button. */
+
+/** `{element, index(), load(shown, fps)}`; `changed()` is called when another frame is to be seen. */
+export function makePlayer(changed) {
+  let shown = [0]; // numbers of the frames that can be seen
+  let fps = 25;
+  let started = null; // when playing began, so that frames keep the track's own pace
+
+  const element = document.createElement("div");
+  element.style.cssText =
+    "display:none;align-items:center;gap:8px;padding:0 2px;color:var(--input-text,#ddd);font:12px sans-serif";
+  const button = document.createElement("button");
+  button.style.cssText =
+    "width:28px;height:24px;border:1px solid var(--border-color,#666);border-radius:6px;" +
+    "background:var(--comfy-input-bg,#222);color:inherit;cursor:pointer;padding:0;font-size:11px";
+  const range = document.createElement("input");
+  Object.assign(range, { type: "range", min: 0, value: 0, step: 1 });
+  range.setAttribute("aria-label", "Frame of the track");
+  range.style.cssText = "flex:1;min-width:0;accent-color:currentColor;cursor:pointer";
+  const label = document.createElement("output");
+  label.style.cssText = "white-space:nowrap;font-variant-numeric:tabular-nums";
+  element.append(button, range, label);
+
+  const index = () => Number(range.value);
+  const show = () => {
+    const frame = shown[index()];
+    const time = `${(frame / fps).toFixed(2)} s`;
+    label.textContent = `${frame} / ${shown.at(-1)} · ${time}`;
+    range.setAttribute("aria-valuetext", `frame ${frame}, ${time}`);
+    changed();
+  };
+  const setPlaying = (from) => {
+    started = from;
+    button.textContent = from === null ? "▶" : "❚❚";
+    button.setAttribute("aria-label", from === null ? "Play" : "Pause");
+    if (from !== null) requestAnimationFrame(step);
+  };
+  const step = (now) => {
+    if (started === null || !element.isConnected) return;
+    const length = (shown.at(-1) + 1) / fps;
+    const frame = (((now - started) / 1000) % length) * fps;
+    range.value = Math.max(0, shown.findLastIndex((number) => number <= frame));
+    show();
+    requestAnimationFrame(step);
+  };
+  const play = () => setPlaying(performance.now() - (1000 * shown[index()]) / fps);
+
+  button.onclick = () => (started === null ? play() : setPlaying(null));
+  range.oninput = () => {
+    setPlaying(null);
+    show();
+  };
+  element.onkeydown = (event) => event.stopPropagation(); // not a shortcut of the graph
+  setPlaying(null);
+  return {
+    element,
+    index,
+    load(frames, rate) {
+      [shown, fps] = [frames, rate];
+      range.max = shown.length - 1;
+      element.style.display = shown.length > 1 ? "flex" : "none";
+      show();
+    },
+  };
+}
