@@ -6,7 +6,13 @@ from .audio import EchoMimicAudioEncode
 from .decode import EchoMimicDecodeVideo
 from .face_crop import EchoMimicFaceCrop
 from .files import register_folder
+from .landmark_files import (
+    EchoMimicLandmarkLoad,
+    EchoMimicLandmarkPreview,
+    EchoMimicLandmarkSave,
+)
 from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
+from .motion import EchoMimicLandmarkSmooth, EchoMimicMotionSync
 from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
 from .portrait import EchoMimicPortrait
@@ -17,6 +23,11 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicAudioEncoderLoader,
     EchoMimicAudioEncode,
     EchoMimicPortrait,
+    EchoMimicMotionSync,
+    EchoMimicLandmarkSmooth,
+    EchoMimicLandmarkLoad,
+    EchoMimicLandmarkSave,
+    EchoMimicLandmarkPreview,
     EchoMimicPartSelection,
     EchoMimicPlaceFace,
     EchoMimicSampler,
