@@ -6,6 +6,7 @@ from .audio import EchoMimicAudioEncode
 from .decode import EchoMimicDecodeVideo
 from .face_crop import EchoMimicFaceCrop
 from .files import register_folder
+from .landmark_extract import EchoMimicLandmarkExtract
 from .landmark_files import (
     EchoMimicLandmarkLoad,
     EchoMimicLandmarkPreview,
@@ -23,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicAudioEncoderLoader,
     EchoMimicAudioEncode,
     EchoMimicPortrait,
+    EchoMimicLandmarkExtract,
     EchoMimicMotionSync,
     EchoMimicLandmarkSmooth,
     EchoMimicLandmarkLoad,

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..echomimic.config import LATENT_SCALE
 from ..echomimic.errors import MediaError, OptionsError
+from ..echomimic.landmarks.detect import Face
 from ..echomimic.landmarks.face_box import FaceBox, box_from_landmarks, largest_box
 from ..echomimic.landmarks.mesh import LINES, PARTS, SQUARES
-from ..echomimic.landmarks.track import LandmarkTrack
+from ..echomimic.landmarks.track import NUM_BLENDSHAPES, LandmarkTrack
 from ..echomimic.media.sound import Audio
 
 
@@ -122,6 +123,24 @@ def box_from_face_landmarks(landmarks: dict[str, Any]) -> FaceBox:
             for face in faces
         ]
     )
+
+
+def faces_from_face_landmarks(landmarks: dict[str, Any]) -> list[list[Face]]:
+    """The faces in each frame of a FACE_LANDMARKS."""
+    height, width = landmarks["image_size"]
+    return [[_face(face, width, height) for face in faces] for faces in landmarks["frames"]]
+
+
+def _face(face: dict[str, Any], width: int, height: int) -> Face:
+    """ComfyUI gives x and y in pixels, and depth in the unit of the turned square that its network
+    looked at: the same points in that square tell how large it is."""
+    points = np.asarray(face["landmarks_xy"], dtype=np.float64)[:, :2]
+    raw = np.asarray(face["landmarks_3d"], dtype=np.float64)
+    spread, raw_spread = (np.std(p, axis=0) for p in (points, raw[:, :2]))
+    scale = np.linalg.norm(spread) / max(np.linalg.norm(raw_spread), 1e-9)
+    landmarks = np.column_stack([points / (width, height), raw[:, 2] * scale / width])
+    scores = np.array([*face.get("blendshapes", {}).values()], dtype=np.float64)
+    return Face(landmarks, scores if len(scores) == NUM_BLENDSHAPES else None)
 
 
 def _dicts(boxes: Any) -> Iterator[dict[str, float]]:
