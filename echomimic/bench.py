@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from .audio.tokens import AudioTrack
+from .bench_landmarks import landmark_figures
 from .conditions import Conditions, reference_features
 from .config import (
     LATENT_STRIDE,
@@ -54,6 +55,7 @@ def bench(
     }
     if model is not None:
         figures |= run(model, row, size, context_frames)
+        figures |= landmark_figures(model.landmarker)
     return figures
 
 

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cli_landmarks import add_driving_options, add_landmarks, driving
+from .cli_options import DEFAULT_MODELS, DTYPES, add_face_box, add_model_options, size
+from .cli_progress import Progress
 from .config import VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
 
 if TYPE_CHECKING:
-    from .pipeline import ClipOptions, EchoMimic, OnProgress
+    from .pipeline import EchoMimic
 
-DTYPES = ("float32", "float16", "bfloat16")
-DEFAULT_MODELS = Path("models")
 CANCELLED = 130  # exit status of a program stopped by Ctrl-C
 
 
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_animate(commands)
     _add_demo(commands)
+    add_landmarks(commands)
     _add_models(commands)
     _add_bench(commands)
     return parser
@@ -63,12 +65,18 @@ def _add_animate(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("animate", help="portrait and voice → video")
     command.set_defaults(run=_animate)
     command.add_argument("--portrait", type=Path, required=True, help="picture with one face")
-    command.add_argument("--audio", type=Path, required=True, help="voice, in any audio file")
+    command.add_argument("--audio", type=Path, help="voice, in any audio file")
     command.add_argument("--out", type=Path, required=True, help="video to write, .mp4")
-    _add_model_options(command)
-    command.add_argument("--fps", type=float, default=24.0, help="frames per second (24)")
+    add_model_options(command, variant=None)
+    command.add_argument(
+        "--fps", type=float, default=24.0, help="frames per second (24); landmarks alone: theirs"
+    )
     command.add_argument("--length", type=int, help="most frames; default: the whole voice")
-    command.add_argument("--size", type=_size, default=(512, 512), help="512 or WIDTHxHEIGHT")
+    command.add_argument("--size", type=size, default=(512, 512), help="512 or WIDTHxHEIGHT")
+    add_driving_options(command)
+    command.add_argument(
+        "--paste-back", action="store_true", help="show the whole picture, not the crop alone"
+    )
     command.add_argument("--steps", type=int, help="denoising steps; default: the variant's")
     command.add_argument("--cfg", type=float, help="guidance, 1 for none; default: the variant's")
     command.add_argument("--seed", type=int, default=420)
@@ -78,31 +86,13 @@ def _add_animate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--context-overlap", type=int, help="frames that windows share (3)")
     command.add_argument("--overlap-weights", choices=("flat", "pyramid"), help="default: flat")
     command.add_argument("--window-batch", type=int, help="windows per call; default: by memory")
-    command.add_argument(
-        "--face-box",
-        type=float,
-        nargs=4,
-        metavar=("X0", "Y0", "X1", "Y1"),
-        help="where the face is, in pixels of the portrait; default: found by MediaPipe",
-    )
+    add_face_box(command)
     command.add_argument(
         "--parity", action="store_true", help="every official behaviour, see docs/compatibility.md"
     )
     command.add_argument(
         "--legacy-fp16-noise", action="store_true", help="the noise of torch 2.2 and older"
     )
-
-
-def _add_model_options(command: argparse.ArgumentParser, models: Path = DEFAULT_MODELS) -> None:
-    command.add_argument("--variant", choices=tuple(VARIANTS), default="audio")
-    command.add_argument(
-        "--models",
-        type=Path,
-        action="append",
-        help=f"folder of model files, may be repeated ({models})",
-    )
-    command.add_argument("--dtype", choices=DTYPES, help="default: what suits the device")
-    command.add_argument("--device", help="cpu, cuda, cuda:1, mps, xpu; default: the best there is")
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
@@ -143,8 +133,8 @@ def _add_models(commands: argparse._SubParsersAction) -> None:
 def _add_bench(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("bench", help="speed, memory and FLOPs on this machine")
     command.set_defaults(run=_bench)
-    _add_model_options(command)
-    command.add_argument("--size", type=_size, default=(512, 512), help="512 or WIDTHxHEIGHT")
+    add_model_options(command)
+    command.add_argument("--size", type=size, default=(512, 512), help="512 or WIDTHxHEIGHT")
     command.add_argument("--context-frames", type=int, default=12)
     command.add_argument("--flops-only", action="store_true", help="count, without running")
     command.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -158,9 +148,19 @@ def _animate(options: argparse.Namespace) -> None:
         fps=options.fps,
         length=_length(options),
         face_box=tuple(options.face_box) if options.face_box else None,
+        paste_back=options.paste_back,
     )
+    moved = driving(options)
+    if options.audio is None and moved is None:
+        raise OptionsError("Nothing moves the face: give --audio, --driving or --landmarks.")
+    if options.variant is None:
+        options.variant = "landmark" if moved else "audio"
     sampling = _sampling_options(options)
-    _make_video(_model(options), options, clip, sampling)
+    with Progress(sampling.num_inference_steps) as progress:
+        _model(options).animate(
+            options.portrait, options.audio, options.out, clip, sampling, progress, driving=moved
+        )
+    sys.stderr.write(f"{options.out}\n")
 
 
 def _length(options: argparse.Namespace) -> int | None:
@@ -214,47 +214,10 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-def _make_video(
-    model: EchoMimic, options: argparse.Namespace, clip: ClipOptions, sampling: SamplingOptions
-) -> None:
-    with _Progress(sampling.num_inference_steps) as progress:
-        model.animate(options.portrait, options.audio, options.out, clip, sampling, progress)
-    sys.stderr.write(f"{options.out}\n")
-
-
-class _Progress:
-    """A bar for each stage: done, speed, time left; while sampling, windows and the step."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._stage = ""
-        self._bar = None
-
-    def __enter__(self) -> OnProgress:
-        return self._show
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _show(self, stage: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if stage != self._stage:
-            self.__exit__()
-            unit = {"voice": "window", "sampling": "window", "decoding": "frame"}[stage]
-            self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
-            self._stage = stage
-        if stage == "sampling":
-            step = max(0, done - 1) * self._steps // total + 1
-            self._bar.set_postfix_str(f"step {step}/{self._steps}", refresh=False)
-        self._bar.update(done - self._bar.n)
-
-
 def _demo(options: argparse.Namespace) -> None:
     from .demo import demo_options, run_demo
 
-    with _Progress(demo_options().num_inference_steps) as progress:
+    with Progress(demo_options().num_inference_steps) as progress:
         video = run_demo(options.out, progress)
     sys.stderr.write(f"{video}\n")
 
@@ -297,15 +260,6 @@ def _bench(options: argparse.Namespace) -> None:
     sys.stdout.write(table(figures) + "\n")
     if options.json is not None:
         write_text(options.json, json.dumps(figures, indent=2) + "\n")
-
-
-def _size(text: str) -> tuple[int, int]:
-    """`512` or `768x512` → width, height."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 512 or 768x512")
-    width, height = int(parts[0]), int(parts[-1])
-    return width, height
 
 
 if __name__ == "__main__":

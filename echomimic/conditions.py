@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,14 +10,37 @@ from torch import Tensor
 
 from .audio.tokens import AudioTrack, num_frames, num_states_heard, official_num_frames
 from .audio.whisper import AudioEncoder, encode_speech
-from .config import Compatibility, Variant
+from .config import LATENT_STRIDE, Compatibility, Variant
 from .errors import OptionsError
+from .landmarks.draw import landmark_images
 from .landmarks.portrait import Portrait
-from .models.landmark_encoder import LandmarkEncoder, encode_landmarks
+from .landmarks.track import LandmarkTrack
+from .models.landmark_encoder import LandmarkEncoder
 from .models.unet import UNet
 from .models.vae import VAE
+from .motion.retime import fit_track
 
 MAX_FPS = 120
+
+
+@dataclass(frozen=True)
+class DrawnFace:
+    """A face driven by landmarks, drawn frame by frame when the sampler gets there."""
+
+    track: LandmarkTrack  # of the clip's frame rate, in the portrait's picture
+    size: tuple[int, int]  # width, height of the video in pixels
+
+    def __len__(self) -> int:
+        return self.track.num_frames
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of the latents."""
+        return self.size[1] // LATENT_STRIDE, self.size[0] // LATENT_STRIDE
+
+    def images(self, frames: Sequence[int]) -> Tensor:
+        """Landmark images (f, 3, H, W) in 0..1."""
+        return landmark_images(self.track, self.size, frames)
 
 
 @dataclass(frozen=True)
@@ -25,18 +48,22 @@ class Conditions:
     """Portrait, voice and face of one clip, as the denoising UNet takes them."""
 
     reference: Mapping[str, Tensor]  # features of the reference UNet by block name, (1, m, d)
-    audio: AudioTrack
-    face: Tensor  # landmark features (1 or f, d, h, w); one when the face mask stands still
+    audio: AudioTrack | None  # None: no voice, its tokens are zero as in training (spec 5.6)
+    face: Tensor | DrawnFace  # features (1 or f, d, h, w); one when the face mask stands still
 
     @property
     def num_frames(self) -> int:
         """Length of the clip: that of the voice, cut to the landmarks where they move (D7)."""
-        moving = len(self.face) > 1
-        return min(self.audio.num_frames, len(self.face)) if moving else self.audio.num_frames
+        lengths = [] if self.audio is None else [self.audio.num_frames]
+        if isinstance(self.face, DrawnFace) or len(self.face) > 1:
+            lengths.append(len(self.face))
+        return min(lengths)
 
     @property
     def latent_size(self) -> tuple[int, int]:
         """Height and width of the latents."""
+        if isinstance(self.face, DrawnFace):
+            return self.face.latent_size
         return self.face.shape[-2], self.face.shape[-1]
 
 
@@ -73,34 +100,58 @@ def encode_face(
     encoder: LandmarkEncoder,
     portrait: Portrait,
     variant: Variant,
-    landmark_images: Tensor | None = None,
+    landmarks: LandmarkTrack | None = None,
     *,
     device: torch.device | str,
     dtype: torch.dtype,
-) -> Tensor:
-    """What drives the face besides the voice, as features (1 or f, d, h, w).
+) -> Tensor | DrawnFace:
+    """What drives the face besides the voice.
 
-    Audio variants take the portrait's face mask, landmark variants the landmark images
-    (f, 3, H, W) in 0..1. Raises `OptionsError` where the input does not suit the variant.
+    Audio variants take the portrait's face mask, as features (1, d, h, w); landmark variants the
+    landmarks, in the portrait's picture, which are drawn and encoded while sampling. Raises
+    `OptionsError` where the input does not suit the variant.
     """
+    check_driving(variant, landmarks)
+    if encoder.config.in_channels != variant.landmark_channels:
+        raise OptionsError(
+            f"The landmark encoder reads {encoder.config.in_channels} channels but variant "
+            f"{variant.name!r} gives it {variant.landmark_channels}; use the one that belongs to "
+            "the model."
+        )
+    if landmarks is not None:
+        return DrawnFace(landmarks, portrait.crop.size)
+    return encoder(portrait.face_mask[None].to(device, dtype))
+
+
+def check_driving(variant: Variant, landmarks: object | None) -> None:
+    """Raise `OptionsError` for a landmark variant without landmarks, or the other way round."""
     wants_landmarks = variant.landmark_channels == 3
-    if wants_landmarks and landmark_images is None:
+    if wants_landmarks and landmarks is None:
         raise OptionsError(
             f"Variant {variant.name!r} is driven by landmarks and was given none; "
-            "choose 'audio' or 'audio_acc', or connect landmark images."
+            "give it a landmark track, or choose 'audio' or 'audio_acc'."
         )
-    if not wants_landmarks and landmark_images is not None:
+    if not wants_landmarks and landmarks is not None:
         raise OptionsError(
             f"Variant {variant.name!r} takes no landmarks; "
             "choose 'landmark' or 'landmark_acc', or leave the landmarks out."
         )
-    images = portrait.face_mask[None] if landmark_images is None else landmark_images
-    if images.shape[1] != encoder.config.in_channels:
-        raise OptionsError(
-            f"The landmark encoder reads {encoder.config.in_channels} channels but variant "
-            f"{variant.name!r} gives it {images.shape[1]}; use the one that belongs to the model."
-        )
-    return encode_landmarks(encoder, images, device=device, dtype=dtype)
+
+
+def meet(
+    audio: AudioTrack | None, landmarks: LandmarkTrack | None, end: str = "hold"
+) -> LandmarkTrack | None:
+    """The landmarks as they go with the voice; which of the two is given decides the mode.
+
+    With a voice they take its frame rate and length, and where they are shorter, `end` says how
+    they go on (`motion.retime`). Without one they decide both. Raises `OptionsError` if nothing
+    is given.
+    """
+    if audio is None and landmarks is None:
+        raise OptionsError("Nothing drives the face: give a voice, landmarks, or both.")
+    if audio is None or landmarks is None:
+        return landmarks
+    return fit_track(landmarks, audio.num_frames, audio.fps, end)
 
 
 def encode_voice(

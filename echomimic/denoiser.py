@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .audio.tokens import AudioTrack
-from .conditions import Conditions
+from .conditions import Conditions, DrawnFace
 from .config import MotionConfig, SamplingOptions, UNetConfig, Variant
 from .errors import WeightsError
-from .models.attention import AttentionFunction, KeysValues
+from .frame_memory import FrameMemory, Place, Values
+from .models.attention import AttentionFunction
+from .models.landmark_encoder import LandmarkEncoder
 from .models.memory import free_memory
 from .models.unet import UNet
 from .sampling.context import check_window, overlap_weights, window_rule
@@ -20,77 +21,19 @@ from .sampling.noise import initial_noise
 from .sampling.samplers import OnStep, sample, windowed
 from .sampling.schedule import make_schedule
 
-AUDIO_MEMORY_SHARE = 0.1  # of the free memory, for audio keys and values
-MAX_AUDIO_MEMORY = 2 * 2**30  # bytes
+MEMORY_SHARE = 0.1  # of the device's free memory, for audio keys and values, and for the face
+MAX_MEMORY = 2 * 2**30  # bytes
+MAIN_MEMORY_SHARE = 0.25  # of the free main memory, for the face where the device's is too small
 MAX_WINDOW_BATCH = 4  # more fills no GPU better
 ACTIVATION_FACTOR = 30  # peak activations in units of (row, pixel, first width), see docs/speed.md
-
-
-class AudioMemory:
-    """Audio keys and values of the frames, kept across steps as far as a budget in bytes goes.
-
-    They do not depend on the timestep (spec 12.2, E4). Every step visits all frames in the same
-    order, so what fits is kept for good and the rest is computed per window (0.5 GMAC): evicting
-    would throw away exactly what the next step asks for first.
-    """
-
-    def __init__(
-        self,
-        project: Callable[[Tensor], dict[str, KeysValues]],
-        track: AudioTrack,
-        budget: int,
-        *,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> None:
-        self._project = project
-        self._track = track
-        self._budget = budget
-        self._device, self._dtype = device, dtype
-        self._kept: dict[str, KeysValues] = {}
-        self._known: set[int] = set()
-
-    @property
-    def capacity(self) -> int:
-        """Frames that are kept; 0 until the first window has shown how large one is."""
-        return len(next(iter(self._kept.values()))[0]) if self._kept else 0
-
-    def __call__(self, frames: Sequence[int]) -> dict[str, KeysValues]:
-        """Keys and values of these frames by block name, each (f, m, d)."""
-        if self._known.issuperset(frames):
-            index = torch.tensor(frames, device=self._device)
-            return {name: (k[index], v[index]) for name, (k, v) in self._kept.items()}
-        tokens = self._track.tokens(frames).to(self._device, self._dtype)  # (f, m, d)
-        projected = self._project(tokens)
-        self._keep(frames, projected)
-        return projected
-
-    def _keep(self, frames: Sequence[int], projected: dict[str, KeysValues]) -> None:
-        if not self._kept:
-            self._kept = self._allocate(projected)
-        places = {frame: row for row, frame in enumerate(frames) if frame < self.capacity}
-        if not places:
-            return
-        rows, index = list(places.values()), list(places)
-        for name, pair in projected.items():
-            for kept, new in zip(self._kept[name], pair, strict=True):
-                kept[index] = new[rows]
-        self._known.update(index)
-
-    def _allocate(self, projected: dict[str, KeysValues]) -> dict[str, KeysValues]:
-        frame_bytes = sum(x[0].nbytes for pair in projected.values() for x in pair)
-        capacity = min(self._track.num_frames, self._budget // frame_bytes)
-        return {
-            name: tuple(x.new_empty(capacity, *x.shape[1:]) for x in pair)
-            for name, pair in projected.items()
-        }
 
 
 class Denoiser:
     """The denoising UNet with the conditions of one clip.
 
     What does not change between steps is computed once: reference keys and values (kept at
-    batch 1), audio keys and values (`AudioMemory`), landmark features.
+    batch 1), audio keys and values, landmark features (spec 12.2, E4). Those of single frames
+    are kept within a budget and computed again beyond it, which costs about 1 % of a step.
     """
 
     @torch.inference_mode()
@@ -101,27 +44,24 @@ class Denoiser:
         *,
         device: torch.device | str,
         dtype: torch.dtype,
+        landmark_encoder: LandmarkEncoder | None = None,  # for a face driven by landmarks
         attention: AttentionFunction | None = None,
-        audio_budget: int | None = None,  # bytes; None: a share of the free memory
+        memory: int | None = None,  # bytes for what is kept; None: a share of the free memory
     ) -> None:
-        width = conditions.audio.states.shape[-1]
-        if width != unet.config.audio_dim:
-            raise WeightsError(
-                f"The audio encoder's states are {width} wide but the denoising UNet takes "
-                f"{unet.config.audio_dim}; use the audio encoder that belongs to the model."
-            )
+        _check_widths(unet, conditions)
         self.unet, self.conditions = unet, conditions
         self.device, self.dtype = torch.device(device), dtype
         self._options = {} if attention is None else {"attention": attention}
         features = {k: v.to(self.device, dtype) for k, v in conditions.reference.items()}
         self._reference = unet.project_reference(features)
-        if audio_budget is None:
-            audio_budget = min(MAX_AUDIO_MEMORY, int(AUDIO_MEMORY_SHARE * free_memory(self.device)))
-        self._audio = AudioMemory(
-            unet.project_audio, conditions.audio, audio_budget, device=self.device, dtype=dtype
-        )
-        self._face = conditions.face
-        if len(self._face) == 1:  # the standing face mask; moving landmarks are fetched by window
+        if memory is None:
+            memory = min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(self.device)))
+        here = (self.device, memory)
+        self._audio = self._remembered(self._project_audio, [here])
+        self._face, self._landmark_encoder = conditions.face, landmark_encoder
+        if isinstance(self._face, DrawnFace):
+            self._moving = self._remembered(self._encode_face, [here, *_main_memory(self.device)])
+        elif len(self._face) == 1:  # the standing face mask; others are fetched by window
             self._face = self._face.to(self.device, dtype)
 
     def predict_v(
@@ -151,9 +91,46 @@ class Denoiser:
         return v.unflatten(0, (-1, num_frames)).to(latents)
 
     def _face_of(self, frames: Sequence[int]) -> Tensor:
+        if isinstance(self._face, DrawnFace):
+            return self._moving(frames)["face"][0]
         if len(self._face) == 1:
             return self._face
         return self._face[list(frames)].to(self.device, self.dtype)
+
+    def _remembered(
+        self, compute: Callable[[Sequence[int]], Values], places: Sequence[Place]
+    ) -> FrameMemory:
+        return FrameMemory(compute, self.conditions.num_frames, places, device=self.device)
+
+    def _project_audio(self, frames: Sequence[int]) -> Values:
+        audio = self.conditions.audio
+        if audio is None:
+            tokens = torch.zeros(len(frames), 1, self.unet.config.audio_dim)
+        else:
+            tokens = audio.tokens(frames)  # (f, m, d)
+        return self.unet.project_audio(tokens.to(self.device, self.dtype))
+
+    def _encode_face(self, frames: Sequence[int]) -> Values:
+        images = self._face.images(frames).to(self.device, self.dtype)  # (f, 3, H, W)
+        return {"face": (self._landmark_encoder(images),)}
+
+
+def _check_widths(unet: UNet, conditions: Conditions) -> None:
+    if conditions.audio is None:
+        return
+    width = conditions.audio.states.shape[-1]
+    if width != unet.config.audio_dim:
+        raise WeightsError(
+            f"The audio encoder's states are {width} wide but the denoising UNet takes "
+            f"{unet.config.audio_dim}; use the audio encoder that belongs to the model."
+        )
+
+
+def _main_memory(device: torch.device) -> list[Place]:
+    if device.type == "cpu":
+        return []
+    cpu = torch.device("cpu")
+    return [(cpu, int(MAIN_MEMORY_SHARE * free_memory(cpu)))]
 
 
 def activation_bytes(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,30 @@ import torch
 from torch import Tensor
 
 from .audio.tokens import AudioTrack
-from .conditions import Conditions, encode_face, encode_reference, encode_voice
+from .conditions import (
+    Conditions,
+    DrawnFace,
+    check_driving,
+    encode_face,
+    encode_reference,
+    encode_voice,
+    meet,
+)
 from .config import Compatibility, SamplingOptions, variant
 from .denoiser import Denoiser, check_sampling, sample_clip
+from .driving import Driving, driving_track
 from .landmarks.detect import find_face_box, find_landmarker
 from .landmarks.face_box import FaceBox
+from .landmarks.paste import paste_back
 from .landmarks.portrait import Portrait, check_size, prepare_portrait
+from .landmarks.track import LandmarkTrack
 from .media.audio import read_speech
+from .media.frames import video_info
 from .media.image import read_image
 from .media.video import check_output, to_uint8, write_video
+from .models.landmark_encoder import LandmarkEncoder
 from .models.vae import decode_frames
+from .motion.retime import fit_track
 from .sampling.samplers import OnStep
 from .weights import load
 from .weights.files import ModelFiles, find_models
@@ -31,7 +45,7 @@ from .weights.files import ModelFiles, find_models
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]  # stage, done, total
-STAGES = ("voice", "sampling", "decoding")
+STAGES = ("landmarks", "voice", "sampling", "decoding")
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class ClipOptions:
     fps: float = 24.0
     length: int | None = None  # frames; None: as long as the voice
     face_box: FaceBox | None = None  # pixels of the picture; None: found by MediaPipe
+    paste_back: bool = False  # into the whole picture, instead of the crop alone
 
 
 class Networks:
@@ -108,41 +123,75 @@ class EchoMimic:
     def animate(
         self,
         portrait: Path | str,
-        audio: Path | str,
+        audio: Path | str | None,
         out: Path | str,
         clip: ClipOptions = ClipOptions(),  # noqa: B008 (frozen)
         options: SamplingOptions | None = None,
         on_progress: OnProgress | None = None,
+        *,
+        driving: Driving | None = None,
     ) -> None:
-        """Make the video `out` of the picture `portrait` speaking `audio`.
+        """Make the video `out` of the picture `portrait` speaking `audio`, or moved by `driving`.
 
-        `options` default to the variant's own. on_progress(stage, done, total) is called through
-        the stages in `STAGES`; raising in it cancels and leaves no file. Raises
+        What is given decides the mode: a voice, landmarks, or a voice and selected landmarks. With
+        landmarks alone their length and frame rate are the clip's, and the sound of a driving
+        video goes with it. `options` default to the variant's own. on_progress(stage, done, total)
+        is called through the stages in `STAGES`; raising in it cancels and leaves no file. Raises
         `EchoMimicError`s of one sentence for what cannot be read, written or combined.
         """
-        options = options or SamplingOptions.for_variant(self.variant)
-        compatibility, out = options.compatibility, Path(out)
+        options, out = options or SamplingOptions.for_variant(self.variant), Path(out)
         check_output(out)
         check_size(*clip.size)
         check_sampling(options)
-        prepared = self.prepare_portrait(
-            read_image(Path(portrait)), clip.size, clip.face_box, compatibility
-        )
-        speech = read_speech(Path(audio), int16=compatibility.int16_audio)
-        track = self.encode_voice(
-            speech, clip.fps, clip.length, compatibility, _stage(on_progress, "voice")
-        )
-        conditions = self.encode_conditions(prepared, track, compatibility=compatibility)
+        compatibility = options.compatibility
+        picture = read_image(Path(portrait))
+        prepared = self.prepare_portrait(picture, clip.size, clip.face_box, compatibility)
+        voice, landmarks = self.drive(prepared, audio, clip, driving, compatibility, on_progress)
+        conditions = self.encode_conditions(prepared, voice, landmarks, compatibility)
         latents = self.sample(conditions, options, on_window=_stage(on_progress, "sampling"))
+        frames: Iterable[np.ndarray] = self.frames(latents, truncate=compatibility.truncate_frames)
+        if clip.paste_back:
+            frames = paste_back(
+                _single(frames), prepared.crop, picture, face_box=prepared.face_box,
+                landmarks=landmarks,
+            )  # fmt: skip
         write_video(
             out,
-            self.frames(latents, truncate=compatibility.truncate_frames),
-            fps=clip.fps,
+            frames,
+            fps=clip.fps if landmarks is None else landmarks.fps,
             num_frames=len(latents),
-            size=clip.size,
-            soundtrack=Path(audio),
+            size=prepared.crop.source_size if clip.paste_back else clip.size,
+            soundtrack=_soundtrack(audio, driving),
             on_progress=_stage(on_progress, "decoding"),
         )
+
+    def drive(
+        self,
+        portrait: Portrait,
+        audio: Path | str | None,
+        clip: ClipOptions,
+        driving: Driving | None = None,
+        compatibility: Compatibility = Compatibility(),  # noqa: B008 (frozen)
+        on_progress: OnProgress | None = None,
+    ) -> tuple[AudioTrack | None, LandmarkTrack | None]:
+        """What the clip's frames hear, and the landmarks that move them in the portrait."""
+        landmarks = voice = None
+        check_driving(self.variant, driving)
+        if driving is not None:
+            landmarks = driving_track(
+                driving,
+                portrait,
+                self.landmarker,
+                voiced=audio is not None,
+                on_progress=_stage(on_progress, "landmarks"),
+            )
+        if audio is not None:
+            speech = read_speech(Path(audio), int16=compatibility.int16_audio)
+            on_voice = _stage(on_progress, "voice")
+            voice = self.encode_voice(speech, clip.fps, clip.length, compatibility, on_voice)
+        elif landmarks is not None and clip.length is not None:
+            landmarks = fit_track(landmarks, clip.length, landmarks.fps, "cut")
+        return voice, meet(voice, landmarks, driving.end if driving else "hold")
 
     def prepare_portrait(
         self,
@@ -183,17 +232,17 @@ class EchoMimic:
     def encode_conditions(
         self,
         portrait: Portrait,
-        track: AudioTrack,
-        landmark_images: Tensor | None = None,
+        voice: AudioTrack | None,
+        landmarks: LandmarkTrack | None = None,
         compatibility: Compatibility = Compatibility(),  # noqa: B008 (frozen)
     ) -> Conditions:
-        """All that drives the clip; landmark images are (f, 3, H, W) in 0..1."""
+        """All that drives the clip; voice and landmarks are of one frame rate (`drive`)."""
         place = {"device": self.device, "dtype": self.dtype}
         with self.networks.use("landmark_encoder") as encoder:
-            face = encode_face(encoder, portrait, self.variant, landmark_images, **place)
+            face = encode_face(encoder, portrait, self.variant, landmarks, **place)
         with self.networks.use("vae") as vae, self.networks.use("reference_unet") as unet:
             reference = encode_reference(unet, vae, portrait, compatibility=compatibility, **place)
-        return Conditions(reference, track, face)
+        return Conditions(reference, voice, face)
 
     def sample(
         self,
@@ -205,17 +254,37 @@ class EchoMimic:
     ) -> Tensor:
         """Denoise the clip: latents (f, 4, h, w), scaled, on the CPU."""
         options = options or SamplingOptions.for_variant(self.variant)
-        with self.networks.use("denoising_unet") as unet:
-            denoiser = Denoiser(unet, conditions, device=self.device, dtype=self.dtype)
+        with self.networks.use("denoising_unet") as unet, self._encoder(conditions) as encoder:
+            denoiser = Denoiser(
+                unet, conditions, device=self.device, dtype=self.dtype, landmark_encoder=encoder
+            )
             return sample_clip(
                 denoiser, self.variant, options, on_window=on_window, on_step=on_step
             )
+
+    def _encoder(self, conditions: Conditions) -> AbstractContextManager[LandmarkEncoder | None]:
+        """The landmark encoder, if landmarks are drawn while sampling."""
+        drawn = isinstance(conditions.face, DrawnFace)
+        return self.networks.use("landmark_encoder") if drawn else nullcontext()
 
     def frames(self, latents: Tensor, *, truncate: bool = False) -> Iterator[np.ndarray]:
         """Decode latents (f, 4, h, w) a few at a time: yields uint8 (n, H, W, 3)."""
         with self.networks.use("vae") as vae:
             for images in decode_frames(vae, latents):
                 yield to_uint8(images, truncate=truncate)
+
+
+def _single(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for chunk in chunks:
+        yield from chunk
+
+
+def _soundtrack(audio: Path | str | None, driving: Driving | None) -> Path | None:
+    """The voice, or else the sound of the driving video, if it has one."""
+    if audio is not None:
+        return Path(audio)
+    video = driving.soundtrack if driving else None
+    return video if video and video_info(video).has_audio else None
 
 
 def default_device() -> torch.device:

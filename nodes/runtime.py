@@ -14,9 +14,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 
-def load(patcher: ModelPatcher, memory: float = 0) -> torch.nn.Module:
-    """The network, on its device, with `memory` bytes left for its work."""
-    comfy.model_management.load_models_gpu([patcher], memory_required=memory)
+def load(patcher: ModelPatcher, memory: float = 0, *others: ModelPatcher) -> torch.nn.Module:
+    """The network, on its device, with `memory` bytes left for its work, and `others` with it."""
+    comfy.model_management.load_models_gpu([patcher, *others], memory_required=memory)
     return patcher.model
 
 

@@ -8,9 +8,18 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..echomimic.conditions import Conditions, encode_face, reference_features
+from ..echomimic.conditions import (
+    Conditions,
+    DrawnFace,
+    check_driving,
+    encode_face,
+    meet,
+    reference_features,
+)
 from ..echomimic.config import Compatibility, SamplingOptions, Variant
 from ..echomimic.denoiser import Denoiser, activation_bytes, check_sampling, sample_clip
+from ..echomimic.landmarks.track import LandmarkTrack
+from ..echomimic.motion.retime import ENDS
 from ..echomimic.sampling.schedule import SCHEDULERS
 from . import types
 from .convert import latent_from_latents
@@ -35,7 +44,18 @@ class EchoMimicSampler(io.ComfyNode):
                 types.LandmarkEncoder.Input("landmark_encoder"),
                 io.Vae.Input("vae", tooltip="That of the loader, or any of Stable Diffusion 1."),
                 types.Portrait.Input("portrait"),
-                types.AudioTrack.Input("audio_track"),
+                types.AudioTrack.Input(
+                    "audio_track",
+                    optional=True,
+                    tooltip="The voice, from EchoMimic Audio Encode. Without it, landmarks alone "
+                    "drive the face and decide the length.",
+                ),
+                types.Landmarks.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="Landmarks in the portrait's picture, from EchoMimic Motion Sync. "
+                    "Needs a model whose name has _pose in it, and only such a model takes them.",
+                ),
                 io.Int.Input(
                     "seed",
                     default=420,
@@ -111,6 +131,13 @@ class EchoMimicSampler(io.ComfyNode):
                     "comparisons. Choose windows looped, and switch parity on in the other "
                     "nodes too.",
                 ),
+                io.Combo.Input(
+                    "landmarks_end",
+                    options=list(ENDS),
+                    default="hold",
+                    tooltip="What landmarks do that end before the voice: hold the last frame, "
+                    "loop, go back and forth, or cut the video there.",
+                ),
             ],
             outputs=[io.Latent.Output(display_name="latent")],
         )
@@ -123,16 +150,20 @@ class EchoMimicSampler(io.ComfyNode):
         landmark_encoder,
         vae,
         portrait,
-        audio_track,
-        parity,
+        audio_track=None,
+        landmarks=None,
         **choices,
     ) -> io.NodeOutput:
+        end = choices.pop("landmarks_end", "hold")  # workflows saved before it lack it
         check_same_variant(model, reference_unet, landmark_encoder)
-        options = _options(variant_of(model), parity, **choices)
+        options = _options(variant_of(model), **choices)
         check_sampling(options)
-        face = _face(model, landmark_encoder, portrait)
+        check_driving(variant_of(model), landmarks)
+        landmarks = meet(audio_track, landmarks, end)
+        face = _face(model, landmark_encoder, portrait, landmarks)
         reference = _reference(reference_unet, vae, portrait, options.compatibility)
-        latents = _denoise(model, Conditions(reference, audio_track, face), options)
+        conditions = Conditions(reference, audio_track, face)
+        latents = _denoise(model, landmark_encoder, conditions, options)
         return io.NodeOutput(latent_from_latents(latents))
 
 
@@ -150,12 +181,15 @@ def _options(
     )
 
 
-def _face(model: ModelPatcher, landmark_encoder: ModelPatcher, portrait) -> torch.Tensor:
+def _face(
+    model: ModelPatcher, landmark_encoder: ModelPatcher, portrait, landmarks: LandmarkTrack | None
+) -> torch.Tensor | DrawnFace:
     with borrowed(landmark_encoder) as encoder:
         return encode_face(
             encoder,
             portrait,
             variant_of(model),
+            landmarks,
             device=landmark_encoder.load_device,
             dtype=compute_dtype(encoder),
         )
@@ -172,18 +206,26 @@ def _reference(
         return reference_features(unet, latents, compatibility)
 
 
-def _denoise(model: ModelPatcher, conditions: Conditions, options: SamplingOptions) -> torch.Tensor:
+def _denoise(
+    model: ModelPatcher,
+    landmark_encoder: ModelPatcher,
+    conditions: Conditions,
+    options: SamplingOptions,
+) -> torch.Tensor:
     unet = model.model.diffusion_model
     dtype, halves = compute_dtype(unet), 2 if options.guidance_scale > 1 else 1
     windows = options.window_batch or 2  # the library's own choice fills half of the free memory
     rows = windows * options.context_frames * halves
-    load(model, activation_bytes(unet.config, rows, conditions.latent_size, dtype))
+    memory = activation_bytes(unet.config, rows, conditions.latent_size, dtype)
+    drawn = isinstance(conditions.face, DrawnFace)  # and encoded while sampling
+    load(model, memory, *([landmark_encoder] if drawn else []))
     progress = Progress()
     denoiser = Denoiser(
         unet,
         conditions,
         device=model.load_device,
         dtype=dtype,
+        landmark_encoder=landmark_encoder.model if drawn else None,
         attention=partial(attend, transformer_options=model.model_options["transformer_options"]),
     )
     return sample_clip(

@@ -21,10 +21,16 @@ LAYERS = (  # each imports only from those before it
     "sampling",
     "weights",
     "conditions",
+    "frame_memory",
     "denoiser",
+    "driving",
     "pipeline",
     "demo",
+    "bench_landmarks",
     "bench",
+    "cli_options",
+    "cli_progress",
+    "cli_landmarks",
     "cli",
 )
 COMFYUI = {

@@ -1,14 +1,19 @@
 """Conditions bound to the UNet: caches, clip length, window batches, whole clips."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from test_unet import CONFIG, make
 
 from echomimic.audio.tokens import AudioTrack
-from echomimic.conditions import Conditions, encode_face, encode_voice
-from echomimic.config import VARIANTS, Compatibility, SamplingOptions
-from echomimic.denoiser import AudioMemory, Denoiser, choose_window_batch, sample_clip
+from echomimic.conditions import Conditions, DrawnFace, encode_face, encode_voice, meet
+from echomimic.config import VARIANTS, Compatibility, LandmarkEncoderConfig, SamplingOptions
+from echomimic.denoiser import Denoiser, choose_window_batch, sample_clip
 from echomimic.errors import OptionsError, SamplingError, WeightsError
+from echomimic.landmarks.track import LandmarkTrack
+from echomimic.models.landmark_encoder import LandmarkEncoder
 
 AUDIO = VARIANTS["audio"]
 
@@ -33,44 +38,6 @@ def denoiser(clip=None, **options):
 def options(**changes):
     small = {"num_inference_steps": 2, "context_frames": 6, "context_overlap": 2}
     return SamplingOptions(**small | changes)
-
-
-class TestAudioMemory:
-    def memory(self, budget_frames, calls):
-        unet, voice = make(), track()
-        frame_bytes = sum(
-            x[0].nbytes for pair in unet.project_audio(voice.tokens([0])).values() for x in pair
-        )
-
-        def project(tokens):
-            calls.append(len(tokens))
-            return unet.project_audio(tokens)
-
-        budget = budget_frames * frame_bytes
-        place = {"device": "cpu", "dtype": torch.float32}
-        return AudioMemory(project, voice, budget, **place), unet, voice
-
-    @torch.inference_mode()
-    @pytest.mark.parametrize("budget_frames", [0, 5, 100])
-    def test_gives_the_projection_whatever_fits(self, budget_frames):
-        memory, unet, voice = self.memory(budget_frames, [])
-        for frames in ([0, 1, 2], [2, 3, 4], [18, 19, 0], [0, 1, 2], [4, 9, 2]):
-            expected = unet.project_audio(voice.tokens(frames))
-            for name, pair in memory(frames).items():
-                for actual, known in zip(pair, expected[name], strict=True):
-                    torch.testing.assert_close(actual, known)
-
-    @torch.inference_mode()
-    def test_projects_each_frame_once_if_all_fit_and_keeps_to_its_budget_if_not(self):
-        windows = [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
-        for budget, second_step in ((100, 0), (7, 1), (0, 3)):
-            calls = []
-            memory, *_ = self.memory(budget, calls)
-            for _ in range(2):
-                for frames in windows:
-                    memory(frames)
-            assert len(calls) == len(windows) + second_step
-            assert memory.capacity == min(budget, 20)
 
 
 def test_clip_is_as_long_as_the_voice_or_the_landmarks():
@@ -143,6 +110,58 @@ def test_moving_landmarks_are_fetched_by_window():
     assert (latents[0] - latents[1]).abs().max() > 1e-3
 
 
+def moving_face(num_frames):
+    """A landmark track that wanders, as it is drawn for the sampler."""
+    points = np.random.default_rng(7).uniform(0.3, 0.7, (num_frames, 478, 3))
+    return DrawnFace(LandmarkTrack(points, (64, 64), 25.0), (64, 64))
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100])
+def test_drawn_landmarks_give_what_their_features_give_whatever_is_kept(kept):
+    pytest.importorskip("cv2")
+    torch.manual_seed(5)
+    face, encoder = moving_face(20), LandmarkEncoder(LandmarkEncoderConfig(3, (4, 4, 4, 4), 8))
+    encoder.eval().requires_grad_(False)
+    features = encoder(face.images(range(20)))
+    clip = conditions()
+    known = sample_clip(denoiser(replace(clip, face=features)), AUDIO, options())
+
+    bound = denoiser(
+        replace(clip, face=face), landmark_encoder=encoder, memory=kept * features[0].nbytes
+    )
+    drawn = sample_clip(bound, AUDIO, options())
+
+    assert bound._moving.capacity <= kept
+    torch.testing.assert_close(drawn, known, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_voice_landmarks_decide_the_length_and_the_voice_is_zero():
+    pytest.importorskip("cv2")
+    face, encoder = moving_face(9), LandmarkEncoder(LandmarkEncoderConfig(3, (4, 4, 4, 4), 8))
+    clip = replace(conditions(), audio=None, face=face)
+    silent = AudioTrack(torch.zeros(40, 1, 6), 25.0, 20)
+
+    alone, zeros = (
+        sample_clip(denoiser(c, landmark_encoder=encoder), AUDIO, options())
+        for c in (clip, replace(clip, audio=silent))
+    )
+
+    assert len(alone) == 9
+    torch.testing.assert_close(alone, zeros)
+
+
+def test_landmarks_take_the_length_and_rate_of_the_voice():
+    landmarks = moving_face(9).track
+    assert meet(None, landmarks) is landmarks
+    assert meet(track(20), None) is None
+    for end, expected in (("hold", 20), ("loop", 20), ("cut", 9)):
+        assert meet(track(20), landmarks, end).num_frames == expected
+    faster = meet(replace(track(20), fps=50.0), landmarks, "cut")
+    assert (faster.num_frames, faster.fps) == (18, 50.0)
+    with pytest.raises(OptionsError, match="Nothing drives the face"):
+        meet(None, None)
+
+
 def test_windows_longer_than_the_position_table_are_refused():
     with pytest.raises(OptionsError, match="context_frames"):
         sample_clip(denoiser(), AUDIO, options(context_frames=9, context_overlap=1))
@@ -212,8 +231,7 @@ def test_no_double_precision_reaches_the_model():
             return result
 
     bound = denoiser()
-    tokens = bound.conditions.audio.tokens(range(6))  # looked up on the CPU
-    bound._audio._track = type("Known", (), {"tokens": lambda self, f: tokens, "num_frames": 20})()
+    bound._audio(range(6))  # looked up on the CPU
     with Watch() as watch, torch.inference_mode():
         bound.predict_v(torch.randn(1, 6, 4, 8, 8), 999, [range(6)], [True])
     assert watch.doubles == 0
@@ -233,12 +251,12 @@ def test_an_audio_encoder_of_another_width_is_explained():
 
 
 def test_landmarks_must_suit_the_variant():
-    images = torch.rand(2, 3, 64, 64)
+    landmarks = LandmarkTrack(np.full((2, 478, 3), 0.5), (64, 64), 25.0)
     place = {"device": "cpu", "dtype": torch.float32}
     with pytest.raises(OptionsError, match="driven by landmarks and was given none"):
         encode_face(None, None, VARIANTS["landmark"], **place)
     with pytest.raises(OptionsError, match="takes no landmarks"):
-        encode_face(None, None, VARIANTS["audio"], images, **place)
+        encode_face(None, None, VARIANTS["audio"], landmarks, **place)
 
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), 1000])

@@ -14,12 +14,12 @@ from support import real_input
 from echomimic import cli
 from echomimic.assets import FACE_BOX, PORTRAIT, VOICE
 from echomimic.config import VARIANTS, Compatibility, SamplingOptions
-from echomimic.errors import OptionsError
 from echomimic.media.image import write_image
 from echomimic.pipeline import STAGES, ClipOptions, EchoMimic, Networks
 
 FRAMES = 3
 CLIP = ClipOptions(size=(64, 48), fps=10.0, length=FRAMES, face_box=FACE_BOX)
+VOICED = STAGES[1:]  # without landmarks
 QUICK = SamplingOptions(num_inference_steps=1, guidance_scale=1.0)
 
 
@@ -54,8 +54,8 @@ def test_a_portrait_and_a_voice_become_a_video(model, tmp_path):
     assert seen["size"] == CLIP.size
     assert len(seen["frames"]) == FRAMES
     assert seen["audio_seconds"] == pytest.approx(FRAMES / CLIP.fps, abs=0.05)
-    assert list(dict.fromkeys(stage for stage, *_ in events)) == list(STAGES)
-    for stage in STAGES:
+    assert list(dict.fromkeys(stage for stage, *_ in events)) == list(VOICED)
+    for stage in VOICED:
         done, total = [event[1:] for event in events if event[0] == stage][-1]
         assert done == total
 
@@ -107,18 +107,6 @@ def test_networks_are_let_go_unless_they_are_to_be_kept(tiny_models):
             pass
         with networks.use("landmark_encoder") as second:
             assert (first is second) == keep
-
-
-def test_landmark_variants_take_landmark_images(tiny_models):
-    model = EchoMimic.from_folder(tiny_models, "landmark_acc", device="cpu")
-    picture = np.array(Image.open(PORTRAIT).convert("RGB"))
-    portrait = model.prepare_portrait(picture, (64, 64), FACE_BOX)
-    track = model.encode_voice(torch.zeros(16000), 10.0)
-    images = torch.rand(4, 3, 64, 64)
-    conditions = model.encode_conditions(portrait, track, images)
-    assert model.sample(conditions, QUICK).shape[0] == 4  # the shorter of voice and landmarks
-    with pytest.raises(OptionsError, match="driven by landmarks"):
-        model.encode_conditions(portrait, track)
 
 
 def test_portraits_without_landmarker_are_taken_whole_and_said_so(model, caplog):

@@ -10,7 +10,7 @@ from echomimic.bench import flops
 from echomimic.config import LandmarkEncoderConfig, MotionConfig, UNetConfig
 from echomimic.errors import OptionsError
 from echomimic.models.attention import sdpa
-from echomimic.models.landmark_encoder import ENCODE_CHUNK, LandmarkEncoder, encode_landmarks
+from echomimic.models.landmark_encoder import LandmarkEncoder
 from echomimic.models.layers import Builder, FeedForward
 from echomimic.models.unet import UNet
 
@@ -201,20 +201,6 @@ def test_impossible_widths_are_explained():
 def test_configuration_survives_json():
     assert UNetConfig.from_dict(CONFIG.to_dict()) == CONFIG
     assert UNetConfig.from_dict(CONFIG.as_reference().to_dict()) == CONFIG.as_reference()
-
-
-def test_landmark_images_are_encoded_in_chunks_with_the_same_result():
-    encoder = LandmarkEncoder(LandmarkEncoderConfig(3, (4, 6), 8)).eval()
-    images, seen = torch.rand(ENCODE_CHUNK + 3, 3, 16, 16), []
-    features = encode_landmarks(
-        encoder,
-        images,
-        device="cpu",
-        dtype=torch.float32,
-        on_progress=lambda done, total: seen.append((done, total)),
-    )
-    torch.testing.assert_close(features, encoder(images))
-    assert seen == [(ENCODE_CHUNK, len(images)), (len(images), len(images))]
 
 
 def test_feed_forward_gives_the_same_in_parts(monkeypatch):

@@ -13,7 +13,7 @@ LEAST_RANGE, MOST_RANGE = 12.0, 50.0  # dB between pauses and voice that are bel
 START, STOP = 0.4, 0.25  # shares of that range: a voice starts above one, stops below the other
 SHORTEST_PAUSE = 30  # steps; between words the mouth need not close
 AHEAD, AFTER = 8, 12  # steps; lips part before they are heard and close after
-SMOOTHING = 17  # steps
+SMOOTHING = 17  # steps, an odd number
 
 
 def voice_activity(speech: Tensor | np.ndarray, num_frames: int, fps: float) -> np.ndarray:
@@ -72,4 +72,5 @@ def _widened(speaking: np.ndarray) -> np.ndarray:
 
 def _smooth(speaking: np.ndarray) -> np.ndarray:
     window = np.hanning(SMOOTHING + 2)[1:-1]
-    return np.convolve(speaking, window / window.sum(), mode="same").clip(0, 1)
+    around = np.pad(speaking.astype(np.float64), SMOOTHING // 2, mode="edge")
+    return np.convolve(around, window / window.sum(), mode="valid").clip(0, 1)

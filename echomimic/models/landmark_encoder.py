@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 
 from ..config import LandmarkEncoderConfig
 from .layers import Builder
-
-ENCODE_CHUNK = 16  # frames; about 16 MiB of activations each at 512x512 in half precision
 
 
 class LandmarkEncoder(nn.Module):
@@ -45,26 +42,3 @@ class LandmarkEncoder(nn.Module):
         for block in self.blocks:
             x = F.silu(block(x))
         return self.conv_out(x)
-
-
-def encode_landmarks(
-    encoder: LandmarkEncoder,
-    images: Tensor,
-    *,
-    device: torch.device | str,
-    dtype: torch.dtype,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Every frame once, a few at a time: (f, c, H, W) → (f, d, h, w) on the CPU.
-
-    `device` and `dtype` are those of the computation. The features of a long clip can be larger
-    than the weights (1.3 MiB a frame at 512x512 in half precision), so they stay in main memory
-    and the sampler fetches the frames of its window.
-    """
-    features = []
-    for start in range(0, len(images), ENCODE_CHUNK):
-        chunk = images[start : start + ENCODE_CHUNK].to(device, dtype)
-        features.append(encoder(chunk).cpu())
-        if on_progress is not None:
-            on_progress(start + len(chunk), len(images))
-    return torch.cat(features)

@@ -21,7 +21,7 @@ from echomimic.audio.tokens import AudioTrack
 from echomimic.conditions import Conditions, reference_features
 from echomimic.config import VARIANTS, Compatibility, SamplingOptions
 from echomimic.denoiser import Denoiser, sample_clip
-from echomimic.models.landmark_encoder import LandmarkEncoder, encode_landmarks
+from echomimic.models.landmark_encoder import LandmarkEncoder
 from echomimic.models.unet import UNet
 from echomimic.models.vae import DiffusersVAE, decode_frames, make_vae
 from echomimic.sampling.schedule import make_schedule
@@ -88,9 +88,7 @@ class Run:
         return fill_from_recipe(LandmarkEncoder(config), component)
 
     def face(self):
-        return encode_landmarks(
-            self.landmark_encoder(), self.landmark_images(), device="cpu", dtype=torch.float32
-        )
+        return self.landmark_encoder()(self.landmark_images())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,50 @@
+"""Options that several parts of the `echomimic` command have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .config import VARIANTS
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEFAULT_MODELS = Path("models")
+
+
+def add_model_options(command: argparse.ArgumentParser, variant: str | None = "audio") -> None:
+    """Which networks, from where, and on what they run; without `variant` what is given decides."""
+    by_input = "" if variant else "; default: landmark if landmarks are given, else audio"
+    command.add_argument(
+        "--variant", choices=tuple(VARIANTS), default=variant, help=f"family of weights{by_input}"
+    )
+    add_models_folder(command)
+    command.add_argument("--dtype", choices=DTYPES, help="default: what suits the device")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, mps, xpu; default: the best there is")
+
+
+def add_models_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--models",
+        type=Path,
+        action="append",
+        help=f"folder of model files, may be repeated ({DEFAULT_MODELS})",
+    )
+
+
+def add_face_box(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--face-box",
+        type=float,
+        nargs=4,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="where the face is, in pixels of the portrait; default: found by MediaPipe",
+    )
+
+
+def size(text: str) -> tuple[int, int]:
+    """`512` or `768x512` → width, height."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 512 or 768x512")
+    width, height = int(parts[0]), int(parts[-1])
+    return width, height

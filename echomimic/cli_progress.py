@@ -1,0 +1,37 @@
+"""The bars that the `echomimic` command shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .pipeline import OnProgress
+
+
+class Progress:
+    """A bar for each stage: done, speed, time left; while sampling, windows and the step."""
+
+    def __init__(self, steps: int = 1) -> None:
+        self._steps = steps
+        self._stage = ""
+        self._bar = None
+
+    def __enter__(self) -> OnProgress:
+        return self._show
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage != self._stage:
+            self.__exit__()
+            unit = "window" if stage in ("voice", "sampling") else "frame"
+            self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
+            self._stage = stage
+        if stage == "sampling":
+            step = max(0, done - 1) * self._steps // total + 1
+            self._bar.set_postfix_str(f"step {step}/{self._steps}", refresh=False)
+        self._bar.update(done - self._bar.n)
