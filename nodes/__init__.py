@@ -6,6 +6,7 @@ from .audio import EchoMimicAudioEncode
 from .decode import EchoMimicDecodeVideo
 from .face_crop import EchoMimicFaceCrop
 from .files import register_folder
+from .generate import EchoMimicBlinkGaze, EchoMimicLandmarkRetime
 from .landmark_extract import EchoMimicLandmarkExtract
 from .landmark_files import (
     EchoMimicLandmarkLoad,
@@ -32,6 +33,8 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicLandmarkPreview,
     EchoMimicPartSelection,
     EchoMimicPlaceFace,
+    EchoMimicBlinkGaze,
+    EchoMimicLandmarkRetime,
     EchoMimicSampler,
     EchoMimicDecodeVideo,
     EchoMimicFaceCrop,

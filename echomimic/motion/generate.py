@@ -18,6 +18,7 @@ BLINKS_PER_MINUTE = 17.0  # of people at rest
 MOST_BLINKS = 60.0
 UPPER_LID = 0.85  # its share of closing the eye
 LOWER_LIP = 0.8  # its share of closing the mouth
+OUTER_CORNERS = (33, 263)  # of the eyes, from left to right in the picture
 GAZE_RANGE = (0.25, 0.75)  # where a pupil may be between the corners and between the lids
 
 
@@ -112,7 +113,8 @@ def _with_eyes(shape: np.ndarray, closure: np.ndarray, glance: np.ndarray) -> np
     """Shape (f, 478, 3) with lids closed by (f,) and pupils moved by (f, 2) of the eye's width."""
     shape = shape.copy()
     closed = closure[:, None, None]  # (f, 1, 1)
-    frames = [_eye_frame(shape[0], *eye) for eye in _EYES]
+    across = shape[0, OUTER_CORNERS[1]] - shape[0, OUTER_CORNERS[0]]
+    frames = [_eye_frame(shape[0], across, *eye) for eye in _EYES]
     lowest = np.max([low for _, _, low, _ in frames], axis=0)  # one way for both eyes
     highest = np.min([high for _, _, _, high in frames], axis=0)
     glance = glance.clip(lowest, highest)
@@ -127,18 +129,22 @@ def _with_eyes(shape: np.ndarray, closure: np.ndarray, glance: np.ndarray) -> np
 
 
 def _eye_frame(
-    shape: np.ndarray, lids: tuple[list[int], list[int], tuple[int, int]], iris: list[int]
+    shape: np.ndarray,
+    across: np.ndarray,
+    lids: tuple[list[int], list[int], tuple[int, int]],
+    iris: list[int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Directions right and up, an eye's width long; how far the pupil may go along both."""
     lower, upper, (start, end) = lids
-    right = shape[end] - shape[start]
+    width = np.linalg.norm(shape[end] - shape[start])
+    right = across * (width / np.linalg.norm(across))  # along both eyes, not each one's own slant
     opening = shape[upper[len(upper) // 2]] - shape[lower[len(lower) // 2]]
     up = opening - right * (opening @ right) / (right @ right)
-    height = np.linalg.norm(up) / np.linalg.norm(right)  # of the opening, in widths
+    height = np.linalg.norm(up) / width  # of the opening, in widths
     up = up / height if height > 1e-3 else np.zeros(3)
-    across = (shape[iris[0]] - shape[start]) @ right / (right @ right)
-    above = (shape[iris[0]] - shape[lower].mean(axis=0)) @ up / max(up @ up, 1e-12)
-    position = np.array([across, above])
+    x = (shape[iris[0]] - shape[start]) @ right / width**2
+    y = (shape[iris[0]] - shape[lower].mean(axis=0)) @ up / width**2
+    position = np.array([x, y])
     low, high = (share * np.array([1, height]) - position for share in GAZE_RANGE)
     return right, up, np.minimum(low, 0), np.maximum(high, 0)
 

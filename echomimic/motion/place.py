@@ -9,13 +9,13 @@ import numpy as np
 from ..errors import LandmarkError
 from ..landmarks.affine import apply_affine
 from ..landmarks.camera import FOCAL_LENGTH, project
+from ..landmarks.extract import PICTURE_FPS
 from ..landmarks.mesh import NUM_VERTICES, SYNC_PARTS
 from ..landmarks.metric import Canonical
 from ..landmarks.track import LandmarkTrack
 from .pose import points_of
 from .rotations import join_poses, rotation_matrices
 
-FPS = 25.0  # of the one frame; a track must have a rate
 HANDLES = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
 NOSE_TIP, MOUTH_CORNERS = 4, (61, 291)
 LEAST_DISTANCE = 0.02  # between two points, in the picture's smaller side
@@ -53,7 +53,7 @@ def place_face(points: np.ndarray, size: tuple[int, int], canonical: Canonical) 
     return LandmarkTrack(
         points_of(mesh[None], transforms, size),
         size,
-        FPS,
+        PICTURE_FPS,
         mesh=mesh[None],
         transforms=transforms,
         neutral=mesh,

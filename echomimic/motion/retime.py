@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import OptionsError
-from ..landmarks.track import LandmarkTrack
+from ..landmarks.track import MAX_FPS, LandmarkTrack
 from .rotations import join_poses, split_poses, turned_towards
 from .space import face_space
 
@@ -46,10 +46,11 @@ def num_frames_lasting(track: LandmarkTrack, fps: float) -> int:
 def change_speed(track: LandmarkTrack, speed: float) -> LandmarkTrack:
     """All frames of the track at another rate: speed 2 lasts half as long.
 
-    `fit_track` brings it to a clip's frame rate. Raises `OptionsError` unless speed is positive.
+    `fit_track` brings it to a clip's frame rate. Raises `OptionsError` for a speed that cannot be.
     """
-    if not 0 < speed < math.inf:
-        raise OptionsError(f"The speed must be above 0, not {speed}; 1 changes nothing.")
+    fastest = MAX_FPS / track.fps
+    if not 0 < speed <= fastest:
+        raise OptionsError(f"The speed must be above 0, at most {fastest:.3g}, not {speed}.")
     return replace(track, fps=track.fps * speed)
 
 
