@@ -117,6 +117,12 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def test_another_ending_is_refused_because_it_would_not_be_read_again(tmp_path):
+    with pytest.raises(LandmarkError, match=r"\.npz files; give a.dat"):
+        save_track(track(), tmp_path / "a.dat")
+    assert not list(tmp_path.iterdir())
+
+
 def refusal(path) -> str:
     """The one sentence that says why a file is not loaded; it names the file."""
     with pytest.raises(LandmarkError) as error:

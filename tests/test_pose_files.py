@@ -151,7 +151,12 @@ def test_an_archive_of_several_arrays_has_to_name_the_landmarks(tmp_path):
 
 @pytest.mark.parametrize("name", ["gone", "gone.npz", "gone.npy", "gone.pkl", "gone.mp4"])
 def test_what_is_not_there_is_said(tmp_path, name):
-    assert name in refusal(tmp_path / name)
+    assert f"There is no file or directory {tmp_path / name}" in refusal(tmp_path / name)
+
+
+def test_a_file_of_another_kind_is_told_what_is_read(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert "a.mp4 holds no landmarks that are known; give" in refusal(tmp_path / "a.mp4")
 
 
 def test_gaps_in_the_numbers_are_named(tmp_path):

@@ -36,6 +36,8 @@ def import_landmarks(
     eyelids. Depth that is missing becomes 0. A track file keeps its own fps and size.
     Raises `LandmarkError`.
     """
+    if not path.exists():
+        raise LandmarkError(f"There is no file or directory {path}; check the name.")
     if path.is_dir():
         frames = _stack(_numbered(path), path)
     elif path.suffix == ".pkl":

@@ -44,8 +44,10 @@ def save_track(track: LandmarkTrack, path: Path) -> None:
 
     What is loaded again lies less than 2^-18 of the picture (0.002 pixels of 512) left of and
     above what was saved and is drawn the same; the mesh is off by less than 2^-10 cm.
-    Raises `LandmarkError` if the file cannot be written, or is longer than is read again.
+    Raises `LandmarkError` if it cannot be written, or would be longer than is read again.
     """
+    if path.suffix != ".npz":
+        raise LandmarkError(f"Landmark tracks are .npz files; give {path.name} this ending.")
     stored = {key: getattr(track, key) for key in KINDS}
     stored["parts"] = np.array(sorted(track.parts), dtype=np.str_)
     known = {
