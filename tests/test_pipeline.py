@@ -230,7 +230,7 @@ class TestCommand:
             if stage == "decoding":
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli._Progress, "_show", interrupted)
+        monkeypatch.setattr(cli.Progress, "_show", interrupted)
         status, shown = animate()
         assert status == cli.CANCELLED and "cancelled" in shown
         assert list(tmp_path.iterdir()) == []
