@@ -141,7 +141,7 @@ class EchoMimicLandmarkSave(io.ComfyNode):
         save_track(landmarks, path)
         said = (
             f"{Path(subfolder, path.name).as_posix()}: {landmarks.num_frames} frames, "
-            f"{landmarks.fps:g} fps, {path.stat().st_size / 1e6:.1f} MB"
+            f"{landmarks.fps:g} fps, {path.stat().st_size / 1000:.0f} kB"
         )
         return io.NodeOutput(landmarks, ui=ui.PreviewText(said))
 
