@@ -140,13 +140,16 @@ def test_the_mask_has_no_edge_where_the_picture_ends():
     assert mask[:, -1].max() == 0
 
 
-def test_the_mask_is_rounded():
-    mask = paste_mask(CROP, (64, 64), face_box=FACE, feather=0)
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
-    top, left = rows.argmax(), columns.argmax()
+def test_the_mask_is_round_around_the_face_and_has_round_corners_without_one():
+    crop = Crop((400, 400), (100, 100, 300, 300), (64, 64))
 
-    assert mask[32, 32] == 1
-    assert mask[top, left] == mask[top + 3, left + 3] == 0
+    around_face = paste_mask(crop, (200, 200), face_box=(180, 180, 220, 220), feather=0)
+    whole = paste_mask(crop, (200, 200), feather=0)
+
+    side = around_face.any(axis=0).sum()
+    assert around_face.sum() / side**2 == pytest.approx(np.pi / 4, abs=0.03)
+    assert whole[100, 2] == whole[2, 100] == 1
+    assert whole[8, 8] == 0
 
 
 def test_the_oval_mask_lies_around_the_points():
@@ -169,6 +172,16 @@ def test_with_landmarks_the_mask_reaches_a_face_that_moves_away():
     assert fixed[200, 270].max() == 0
     assert following[200, 270].min() > 150
     np.testing.assert_array_equal(following[200, 100], fixed[200, 100])
+
+
+def test_a_face_that_leaves_the_crop_is_not_cut_off_at_its_border():
+    picture, frame = np.zeros((400, 400, 3), np.uint8), np.full((64, 64, 3), 200, np.uint8)
+    crop = Crop((400, 400), (50, 50, 350, 350), (64, 64))
+
+    result = pasted(frame, crop, picture, landmarks=oval_track(1.0), colour_match=0)
+
+    assert result[:, 349].max() == 0
+    assert result[200, 349 - 60].min() > 150
 
 
 def test_a_track_shorter_than_the_clip_holds_its_last_frame():
@@ -224,6 +237,15 @@ def test_flat_or_invisible_surroundings_change_no_contrast():
 
     torch.testing.assert_close(brighter.apply(flat), flat + 20)
     torch.testing.assert_close(unseen.apply(grain), grain)
+
+
+def test_a_blurred_face_is_not_made_harsh():
+    grain = torch.rand(3, 32, 32) * 200
+    blurred = 100 + (grain - 100) * 0.2
+
+    colours = match_colours(blurred, grain, torch.ones(32, 32))
+
+    assert colours.gain.max() <= 1.25
 
 
 def test_movement_is_seen_where_it_is_and_grain_is_none():
