@@ -69,7 +69,18 @@ function drawSquare(context, [x, y], side, filled) {
   else context.stroke();
 }
 
-/** The part nearest to a place of the canvas, if it is within `reach` pixels or the place inside. */
+/** Draws a ring that can be dragged, and seen on any picture. */
+export function drawHandle(context, [x, y], isHeld) {
+  context.beginPath();
+  context.arc(x, y, isHeld ? 9 : 6, 0, 2 * Math.PI);
+  for (const [width, colour] of [[4, "#000"], [2, isHeld ? "#5bf" : "#fff"]]) {
+    context.lineWidth = width;
+    context.strokeStyle = colour;
+    context.stroke();
+  }
+}
+
+/** The part nearest to a place of the canvas within `reach` pixels, else one that it lies inside. */
 export function partAt(data, frame, view, parts, place, reach = 12) {
   let nearest = null;
   let inside = null;

@@ -34,6 +34,7 @@ function makeEditor(node) {
     buttons.forEach((button, i) => {
       button.setAttribute("aria-pressed", state.isOn(state.parts[i]));
     });
+    node.setDirtyCanvas?.(true); // the canvas renderer draws the widgets
     redraw();
   };
   const state = makePartState(node, changed);
@@ -45,6 +46,7 @@ function makeEditor(node) {
 
   const hit = (event) =>
     view ? partAt(data, player.index(), view, state.parts, placeOf(canvas, event)) : null;
+  canvas.setAttribute("aria-label", "Parts of the face");
   canvas.title = "Click a part of the face to turn it on or off";
   canvas.onpointermove = (event) => point(hit(event));
   canvas.onpointerleave = () => point(null);

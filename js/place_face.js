@@ -5,7 +5,7 @@ import { app } from "../../scripts/app.js";
 import {
   addButtons, addEditor, makeStage, outputOf, placeOf, refreshAll, write,
 } from "./editor.js";
-import { drawPart, fit } from "./face_canvas.js";
+import { drawHandle, drawPart, fit } from "./face_canvas.js";
 
 const KIND = "EchoMimicPlaceFace";
 const HINT = "Run once to see the portrait";
@@ -17,28 +17,16 @@ const WHOLE = [0, 0, 1, 1];
 
 /** The points as they are written in the widget; null while the text is not five points. */
 function readPoints(text) {
-  const points = text.trim().split(/\s+/).map((pair) => pair.split(",").map(Number));
-  const isPoint = (point) => point.length === 2 && point.every(Number.isFinite);
-  return points.length === NAMES.length && points.every(isPoint) ? points : null;
+  const numbers = text.trim().split(/[\s,;]+/).map(Number);
+  if (numbers.length !== 2 * NAMES.length || !numbers.every(Number.isFinite)) return null;
+  return NAMES.map((_, i) => numbers.slice(2 * i, 2 * i + 2));
 }
 
 const writePoints = (points) =>
   points.map((point) => point.map((share) => share.toFixed(4)).join(",")).join(" ");
 
 const areSame = (points, others) =>
-  points.every((point, i) => point.every((share, axis) => Math.abs(share - others[i][axis]) < 1e-3));
-
-function drawHandle(context, [x, y], isHeld) {
-  context.beginPath();
-  context.arc(x, y, isHeld ? 8 : 6, 0, 2 * Math.PI);
-  context.fillStyle = isHeld ? "#fff" : "rgba(255, 255, 255, 0.35)";
-  context.fill();
-  for (const [width, colour] of [[4, "#000"], [2, "#fff"]]) { // to be seen on any picture
-    context.lineWidth = width;
-    context.strokeStyle = colour;
-    context.stroke();
-  }
-}
+  points.flat().every((share, i) => Math.abs(share - others.flat()[i]) < 1e-3);
 
 function makeEditor(node) {
   const widget = node.widgets.find(({ name }) => name === "points");
@@ -74,6 +62,7 @@ function makeEditor(node) {
     points[i] = place.map((share) => Math.min(1, Math.max(0, share)));
     widget.value = writePoints(points);
     widget.callback?.(widget.value);
+    node.setDirtyCanvas?.(true);
     redraw();
   };
   const nearest = (event) => {
@@ -84,6 +73,7 @@ function makeEditor(node) {
     return least <= REACH ? distances.indexOf(least) : -1;
   };
 
+  canvas.setAttribute("aria-label", "Handles of the face");
   canvas.onpointerdown = (event) => {
     hold(nearest(event));
     isDragged = event.button === 0 && held >= 0;
@@ -114,7 +104,7 @@ function makeEditor(node) {
   };
   const element = document.createElement("div");
   element.append(stage);
-  return { element, refresh, redraw };
+  return { element, refresh };
 }
 
 app.registerExtension({

@@ -1,6 +1,6 @@
 /** A scrubber through the frames of a track, with a play button. */
 
-/** `{element, index(), load(shown, fps)}`; `changed()` is called when another frame is to be seen. */
+/** `{element, index(), load(shown, fps)}`; calls `changed()` when another frame is to be seen. */
 export function makePlayer(changed) {
   let shown = [0]; // numbers of the frames that can be seen
   let fps = 25;
@@ -8,7 +8,8 @@ export function makePlayer(changed) {
 
   const element = document.createElement("div");
   element.style.cssText =
-    "display:none;align-items:center;gap:8px;padding:0 2px;color:var(--input-text,#ddd);font:12px sans-serif";
+    "display:none;align-items:center;gap:8px;padding:0 2px;" +
+    "color:var(--input-text,#ddd);font:12px sans-serif";
   const button = document.createElement("button");
   button.style.cssText =
     "width:28px;height:24px;border:1px solid var(--border-color,#666);border-radius:6px;" +
