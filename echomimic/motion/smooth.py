@@ -22,7 +22,7 @@ from .rotations import join_poses, split_poses
 from .space import face_space
 
 SECONDS = 1.4  # standard deviation of the window at full strength
-TOLERANCE = 96.0  # at full strength and one frame per second, in variances of the noise
+TOLERANCE = 144.0  # at full strength and one frame per second, in variances of the noise
 CALM_SHARE = 0.25  # of the frames, those that move least: there, what moves is noise
 MOST_NOISE = 0.004  # of the face's width; a face that never rests is not all noise
 TRUST_IN_UNSEEN = 0.1  # weight of a frame that was filled in
@@ -81,8 +81,8 @@ def _filter(
     total, weight = points * trust[:, None, None], trust.copy()
     for shift in range(1, min(math.ceil(2 * window), len(points) - 1) + 1):
         earlier, later = slice(-shift), slice(shift, None)
-        distance = ((scaled[later] - scaled[earlier]) ** 2).mean(axis=(1, 2))  # noise alone: 1
-        distance = window_mean(distance, 1)  # motion lasts, noise does not
+        distance = ((scaled[later] - scaled[earlier]) ** 2).mean(axis=1)  # noise alone: 1
+        distance = window_mean(distance, 1).max(axis=1)  # motion lasts and has a direction
         alike = np.exp(-np.maximum(distance - 1, 0) / tolerance - (shift / window) ** 2 / 2)
         for here, there in ((earlier, later), (later, earlier)):
             share = alike * trust[there]
