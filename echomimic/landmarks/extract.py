@@ -116,12 +116,12 @@ def track_from_faces(
     """
     follower = FaceFollower(face, fps)
     chosen = [follower.choose(faces) for faces in frames]
-    valid = np.array([face is not None for face in chosen], dtype=bool)
+    valid = np.array([one is not None for one in chosen], dtype=bool)
     if not valid.any():
         raise LandmarkError(_nothing_found(frames, face, source))
-    seen = [face for face in chosen if face is not None]
-    points = _filled(np.stack([face.landmarks for face in seen]), valid, missing)
-    scores = [face.blendshapes for face in seen]
+    seen = [one for one in chosen if one is not None]
+    points = _filled(np.stack([one.landmarks for one in seen]), valid, missing)
+    scores = [one.blendshapes for one in seen]
     known = all(score is not None for score in scores)
     if not valid.all():
         _report(valid, missing, source)
@@ -206,7 +206,7 @@ def _report(valid: np.ndarray, missing: Missing, source: str) -> None:
 
 
 def _nothing_found(frames: Sequence[Sequence[Face]], face: FaceChoice, source: str) -> str:
-    name = source or "The video"
+    name = source or "The driving clip"
     if not frames:
         return f"{name} has no frames to find a face in; give at least one."
     most = max(len(faces) for faces in frames)

@@ -19,6 +19,7 @@ from ..errors import MediaError
 
 TOLERANCE = Fraction(1, 8)  # of a frame: containers round times, Matroska to 1 ms
 LONGEST_PAUSE = 600  # seconds without a new frame; more than that is a broken clock
+MOST_FPS = 240  # what is said to be faster has no frame rate, as streams from browsers
 DEFAULT_RATE = Fraction(25)  # where a file does not say
 _PICTURE_FORMATS = ("image2", "_pipe")  # how the names of FFmpeg's picture readers end
 _log = logging.getLogger(__name__)
@@ -150,7 +151,8 @@ def _packets(stream: av.VideoStream, name: str) -> Iterator[av.Packet]:
 
 
 def _rate(stream: av.VideoStream) -> Fraction:
-    return stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+    said = (stream.average_rate, stream.guessed_rate)
+    return next((rate for rate in said if rate and 0 < rate <= MOST_FPS), DEFAULT_RATE)
 
 
 def _duration(stream: av.VideoStream) -> Fraction | None:
@@ -165,6 +167,8 @@ class _Clock:
     """When frames are shown, in seconds from the first; mends what damaged files say."""
 
     def __init__(self, stream: av.VideoStream, rate: Fraction) -> None:
+        # AVI knows no times but those of decoding, in an order of their own.
+        self._kind = "dts" if stream.container.format.name == "avi" else "pts"
         self._unit = stream.time_base
         self._step = 1 / rate
         self.end = Fraction(0)  # of the last frame so far
@@ -175,14 +179,16 @@ class _Clock:
         time = -self._step
         for frame in frames:
             expected = time + self._step
-            stamp = None if frame.pts is None else frame.pts * self._unit
+            stamp = getattr(frame, self._kind)
+            stamp = None if stamp is None else stamp * self._unit
             if stamp is not None and offset is None:
                 offset = expected - stamp
             shown = expected if stamp is None else stamp + offset
             if not time < shown <= time + LONGEST_PAUSE:
                 shown, offset = expected, expected - stamp
             time = shown
-            self.end = time + (frame.duration * self._unit if frame.duration else self._step)
+            lasts = (frame.duration or 0) * self._unit
+            self.end = time + (lasts if 0 < lasts <= LONGEST_PAUSE else self._step)
             yield time, frame
 
 
