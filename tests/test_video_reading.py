@@ -177,6 +177,24 @@ def test_any_pixel_format_becomes_8_bit_rgb(tmp_path, pix_fmt):
     np.testing.assert_allclose(picture[8, 48], BLUE, atol=4)
 
 
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_transparent_webm_is_laid_over_white(tmp_path, codec):
+    picture = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    picture[:24] = (*RED, 255)
+
+    def with_alpha(stream):
+        stream.metadata["alpha_mode"] = "1"
+        stream.options = {"auto-alt-ref": "0"}  # libvpx refuses it together with transparency
+
+    path = write(tmp_path / "a.webm", [picture] * 3, codec, "yuva420p", setup=with_alpha)
+
+    pictures = list(read_frames(path))
+
+    assert len(pictures) == 3
+    np.testing.assert_allclose(pictures[0][8, 32].astype(int), RED, atol=6)
+    np.testing.assert_allclose(pictures[2][44, 32], (255, 255, 255), atol=6)
+
+
 def test_grey_videos_become_rgb(tmp_path):
     path = write(tmp_path / "a.mkv", [level(5)] * 2, pix_fmt="gray")
 

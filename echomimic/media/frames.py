@@ -21,7 +21,8 @@ TOLERANCE = Fraction(1, 8)  # of a frame: containers round times, Matroska to 1 
 LONGEST_PAUSE = 600  # seconds without a new frame; more than that is a broken clock
 MOST_FPS = 240  # what is said to be faster has no frame rate, as streams from browsers
 DEFAULT_RATE = Fraction(25)  # where a file does not say
-_PICTURE_FORMATS = ("image2", "_pipe")  # how the names of FFmpeg's picture readers end
+PICTURE_FORMATS = ("image2", "_pipe")  # how the names of FFmpeg's picture readers end
+LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders by codec
 _log = logging.getLogger(__name__)
 
 Video = Path | str | BinaryIO
@@ -97,7 +98,7 @@ def read_frames(
 def is_picture(path: Path) -> bool:
     """Whether FFmpeg takes the file for a still picture. Raises `MediaError`."""
     with _opened(path) as stream:
-        return stream.container.format.name.endswith(_PICTURE_FORMATS)
+        return stream.container.format.name.endswith(PICTURE_FORMATS)
 
 
 def video_name(video: Video) -> str:
@@ -130,14 +131,23 @@ def _opened(video: Video) -> Iterator[av.VideoStream]:
 
 def _decoded(stream: av.VideoStream, name: str) -> Iterator[av.VideoFrame]:
     """All frames that can be decoded; what cannot is counted and reported."""
-    damaged = 0
+    damaged, decoder = 0, _decoder(stream)
     for packet in chain(_packets(stream, name), [None]):  # None empties the decoder
         try:
-            yield from stream.decode(packet)
+            yield from decoder.decode(packet)
         except FFmpegError:
             damaged += 1
     if damaged:
         _log.warning("%s is damaged: %d of its packets were skipped", name, damaged)
+
+
+def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """FFmpeg's own decoders of VP8 and VP9 leave transparency away, those of libvpx do not."""
+    libvpx = LIBVPX.get(stream.codec_context.codec.name)
+    alpha = any(key.lower() == "alpha_mode" for key in stream.metadata)
+    if libvpx in av.codecs_available and alpha:
+        return av.CodecContext.create(libvpx, "r")
+    return stream.codec_context
 
 
 def _packets(stream: av.VideoStream, name: str) -> Iterator[av.Packet]:
@@ -187,7 +197,7 @@ class _Clock:
             if not time < shown <= time + LONGEST_PAUSE:
                 shown, offset = expected, expected - stamp
             time = shown
-            lasts = (frame.duration or 0) * self._unit
+            lasts = (getattr(frame, "duration", 0) or 0) * self._unit  # PyAV 14.0 has none
             self.end = time + (lasts if 0 < lasts <= LONGEST_PAUSE else self._step)
             yield time, frame
 
