@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from face_tracks import average_face, pixels
+from face_tracks import average_face, moving_face, pixels
 from support import real_input
 
 from echomimic.errors import LandmarkError
@@ -12,6 +12,7 @@ from echomimic.landmarks.metric import read_canonical
 from echomimic.motion.generate import blink_and_gaze
 from echomimic.motion.place import place_face, points_from_text
 from echomimic.motion.rotations import rotation_vectors
+from echomimic.motion.sync import synchronise
 
 USUAL = np.array([(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)])
 TURN = np.array([(np.cos(0.7), np.sin(0.7)), (-np.sin(0.7), np.cos(0.7))])
@@ -82,6 +83,14 @@ def test_a_placed_face_can_blink(canonical):
     track = blink_and_gaze(place_face(USUAL, (512, 512), canonical), 100, 25.0, seed=1)
     gap = (pixels(track)[:, 145] - pixels(track)[:, 159])[:, 1]
     assert gap.min() < 0.01 < 2 < gap.max()
+
+
+def test_a_driver_moves_a_placed_face(canonical):
+    face = place_face(USUAL, (512, 512), canonical)
+    moved = synchronise(moving_face(12), face)
+    nose = pixels(moved)[:, 4] - pixels(face)[0, 4]
+    assert 5 < np.ptp(nose, axis=0).max() < 150  # pixels
+    assert np.ptp(pixels(moved)[:, 14, 1] - pixels(moved)[:, 13, 1]) > 2  # the mouth opens
 
 
 def test_points_are_read_from_text():
