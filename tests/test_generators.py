@@ -114,6 +114,14 @@ def test_pupils_move_together_and_stay_between_lids_and_corners(face, amount):
         assert (at[:, pupil, 1] < at[:, lower, 1]).all()
 
 
+@FACES
+def test_a_closing_lid_takes_the_pupil_along(face):
+    at = pixels(blink_and_gaze(face, 500, 25.0, seed=4, blink_rate=40, gaze=1, head=0))
+    for pupil, lower, upper in ((468, 145, 159), (473, 374, 386)):
+        assert (at[:, pupil, 1] > at[:, upper, 1] - 0.5).all()
+        assert (at[:, pupil, 1] < at[:, lower, 1] + 0.5).all()
+
+
 def test_the_head_moves_smoothly_by_a_few_degrees():
     seconds = np.arange(0, 600, 0.04)
     sway = head_sway(seconds, 6)
