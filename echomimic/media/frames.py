@@ -14,6 +14,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import Colorspace
 
 from ..errors import MediaError
 
@@ -235,6 +236,9 @@ def _picture(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
         format="rgba" if see_through or frame.format.has_palette else "rgb24",
         width=width,
         height=height,
+        src_colorspace=int(frame.colorspace),  # PyAV 14 does not take them from the frame
+        src_color_range=int(frame.color_range),
+        dst_colorspace=int(Colorspace.ITU601),  # of RGB: means nothing, but is asked for
     )
     return _upright(_over_white(pixels), frame)
 
