@@ -5,6 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..echomimic.landmarks.detect import find_landmarker
+from ..echomimic.landmarks.metric import find_canonical, with_mesh
+from ..echomimic.landmarks.track import LandmarkTrack
 from ..echomimic.motion.portrait_face import check_face_in, portrait_face
 from ..echomimic.motion.smooth import smooth_track
 from ..echomimic.motion.sync import METHODS, synchronise
@@ -66,7 +68,14 @@ class EchoMimicMotionSync(io.ComfyNode):
         else:
             face = portrait_landmarks
             check_face_in(portrait, face)
-        return io.NodeOutput(synchronise(landmarks, face, method=method, align_parts=align_parts))
+        driving, face = _in_space(landmarks), _in_space(face)
+        return io.NodeOutput(synchronise(driving, face, method=method, align_parts=align_parts))
+
+
+def _in_space(track: LandmarkTrack) -> LandmarkTrack:
+    """The track with its mesh, as far as the model files that tell it are there."""
+    canonical = find_canonical(files.landmarker_folders()) if track.mesh is None else None
+    return track if canonical is None else with_mesh(track, canonical)
 
 
 class EchoMimicLandmarkSmooth(io.ComfyNode):

@@ -241,6 +241,15 @@ def test_a_portrait_of_several_frames_is_refused():
         synchronise(driver(), driver())
 
 
+@pytest.mark.parametrize("broken", [np.zeros((4, 4)), np.diag([1.0, 1.0, 1.0, 1.0])])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pose_that_no_head_can_have_is_named_with_its_frame(method, broken):
+    film = driver()
+    film.transforms[7] = broken
+    with pytest.raises(LandmarkError, match="Frame 7 of the driving landmarks"):
+        synchronise(film, portrait_at(), method=method)
+
+
 def test_an_unknown_method_is_refused():
     with pytest.raises(OptionsError, match="'other'.*part_aware or official"):
         synchronise(driver(), portrait_at(), method="other")

@@ -73,6 +73,13 @@ def _check_mesh(track: LandmarkTrack, whose: str) -> None:
             "in space: extract them from the picture or video itself with EchoMimic Landmark "
             "Extract, which takes it from face_landmarker_v2_with_blendshapes.task."
         )
+    before_camera = track.transforms[:, 2, 3] < 0
+    possible = before_camera & (np.linalg.det(track.transforms[:, :3, :3]) > 0)
+    if not possible.all():
+        raise LandmarkError(
+            f"Frame {int(possible.argmin())} of the {whose} landmarks has no pose that a head in "
+            "front of the camera can have; extract them again."
+        )
 
 
 def _official_mesh(driver: np.ndarray, target: np.ndarray, align_parts: bool) -> np.ndarray:

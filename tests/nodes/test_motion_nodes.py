@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +86,14 @@ def test_parts_can_keep_the_drivers_shapes(pack):
         for on in (True, False)
     )
     assert np.abs(aligned.points - kept.points).max() > 1e-3
+
+
+def test_imported_points_get_their_mesh_from_the_landmarker(pack, portrait):
+    film = driver()
+    imported = replace(film, mesh=None, transforms=None)
+    track = sync(pack, imported, portrait)
+    away = np.abs(track.points - sync(pack, film, portrait).points)[..., :2]
+    assert away.mean() * SIZE[0] < 3  # the drawn-up face is not the average one
 
 
 def test_a_portrait_without_a_face_says_to_place_one(pack, landmarker):
