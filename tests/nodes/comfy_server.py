@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
+import av
+
 START_TIMEOUT = 180  # seconds
 RUN_TIMEOUT = 300
+ADDS_A_WIDGET = ("control_after_generate", "image_upload", "video_upload")
 
 
 @dataclass
@@ -172,12 +175,38 @@ def _widget_values(node: dict, info: dict) -> dict:
         if not is_widget or options.get("forceInput"):
             continue
         named[name] = values.pop(0)
-        if options.get("control_after_generate") or options.get("image_upload"):
+        if any(options.get(name) for name in ADDS_A_WIDGET):
             values.pop(0)
         if options.get("audio_upload") and values:  # its player and its upload button
             del values[:2]
     assert not values, f"{node['type']} has {len(values)} widget values too many: {values}"
     return named
+
+
+def of_type(graph: dict, kind: str) -> dict:
+    """The inputs of the only node of a kind."""
+    (node,) = (node for node in graph.values() if node["class_type"] == kind)
+    return node["inputs"]
+
+
+def ids(graph: dict, *kinds: str) -> set[str]:
+    return {name for name, node in graph.items() if node["class_type"] in kinds}
+
+
+def look_at(path) -> dict:
+    """Codec, pixel format, size, rate, frames and sound of a video file."""
+    with av.open(str(path)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        sound = sum(frame.samples for frame in container.decode(audio)) / audio.rate
+        container.seek(0)
+        return {
+            "codecs": (video.codec.name, audio.codec.name),
+            "pixels": video.pix_fmt,
+            "size": (video.width, video.height),
+            "rate": float(video.average_rate),
+            "frames": sum(1 for _ in container.decode(video)),
+            "sound": sound,
+        }
 
 
 def _shows_progress(event: dict, node: str | None) -> bool:

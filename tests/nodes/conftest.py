@@ -3,13 +3,19 @@
 import asyncio
 import os
 import sys
+import wave
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from comfy_server import Server
+from PIL import Image
 from support import ROOT
 
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
+FPS, SECONDS, SIZE = 24, 0.8, 64
+FRAMES = 20  # ceil(0.8 * 24)
 NEEDED = ("aiohttp", "torchsde", "comfy_kitchen", "diffusers", "av")
 
 
@@ -31,11 +37,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """A models folder of ComfyUI with a tiny random set of the audio variants."""
+    """A models folder of ComfyUI with tiny random sets."""
     from echomimic.weights.random_weights import make_random
 
     folder = tmp_path_factory.mktemp("models")
-    make_random(folder / "echo_mimic", "tiny", ["audio", "audio_acc"])
+    make_random(folder / "echo_mimic", "tiny", ["audio", "audio_acc", "landmark_acc"])
     return folder
 
 
@@ -53,3 +59,27 @@ def pack(models):
     folder_paths.models_dir = str(models)
     assert asyncio.run(nodes.load_custom_node(str(ROOT), module_parent="custom_nodes"))
     return {name: node for name, node in nodes.NODE_CLASS_MAPPINGS.items() if "EchoMimic" in name}
+
+
+@pytest.fixture(scope="session")
+def server(models, tmp_path_factory):
+    """A running ComfyUI with the models, a picture and a voice."""
+    base = tmp_path_factory.mktemp("comfyui")
+    (base / "input").mkdir()
+    (base / "models").mkdir()
+    (base / "models/echo_mimic").symlink_to(models / "echo_mimic")
+    Image.effect_noise((96, 128), 60).convert("RGB").save(base / "input/portrait.png")
+    _write_voice(base / "input/voice.wav")
+    with Server(COMFYUI, base, ROOT) as running:
+        yield running
+
+
+def _write_voice(path) -> None:
+    rate = 22_050
+    time = np.arange(round(SECONDS * rate)) / rate
+    samples = 8000 * np.sin(2 * np.pi * 140 * time) * np.sin(2 * np.pi * 3 * time)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.astype("<i2").tobytes())

@@ -1,4 +1,4 @@
-"""The part editor in a real page of ComfyUI, in both of its renderers of nodes."""
+"""The editors in a real page of ComfyUI, in both of its renderers of nodes."""
 
 import json
 import os
@@ -11,15 +11,19 @@ import pytest
 from comfy_server import Server
 from conftest import COMFYUI
 from faces import face, poses, track_of
+from PIL import Image
 from support import ROOT
 
 from echomimic.landmarks.mesh import DRAWN_BY_DEFAULT, LINES, PARTS
 from echomimic.landmarks.track_file import save_track
 from echomimic.motion.parts import PRESETS
 
-SCRIPT = Path(__file__).parent / "browser" / "part_editor.mjs"
+SCRIPTS = Path(__file__).parent / "browser"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FRAMES, FPS, GLIDE = 12, 24.0, 6.0  # centimetres to the right over the track
+HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)]  # the default
+DRAGGED_TO = (0.25, 0.3)
+COLOUR = (200, 80, 40)  # of the portrait
 TIMEOUT = 180  # seconds
 
 
@@ -60,47 +64,63 @@ def server(browser, track, tmp_path_factory):
     base = tmp_path_factory.mktemp("browser")
     (base / "input").mkdir()
     save_track(track, base / "input/glide.npz")
+    Image.new("RGB", (64, 64), COLOUR).save(base / "input/plain.png")
     with Server(COMFYUI, base, ROOT) as running:
         yield running
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
-def seen(request, server, browser) -> dict:
-    """What the browser saw while the editor was used."""
-    setup = browser | {
-        "url": server.url,
-        "vue": request.param == "vue",
-        "graph": _graph(server.get("/object_info")),
-        "presets": list(PRESETS),
+def use(request, server, browser):
+    """Runs a script in one of the renderers; what it saw."""
+
+    def run(script: str, graph: dict, **more) -> dict:
+        vue = request.param == "vue"
+        setup = browser | {"url": server.url, "vue": vue, "graph": graph} | more
+        command = ["node", str(SCRIPTS / script), json.dumps(setup)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        assert seen["vue"] == vue, "the page used the other renderer"
+        return seen
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def seen(use, server) -> dict:
+    """What was seen while the part editor was used."""
+    info = server.get("/object_info")
+    graph = {
+        "1": _node(info, "EchoMimicLandmarkLoad", file="glide.npz"),
+        "2": _node(info, "EchoMimicPartSelection", landmarks=["1", 0]),
     }
-    command = ["node", str(SCRIPT), json.dumps(setup)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    assert run.returncode == 0, run.stderr
-    seen = json.loads(run.stdout)
-    assert seen["vue"] == setup["vue"], "the page used the other renderer"
-    return seen
+    return use("part_editor.mjs", graph, presets=list(PRESETS))
 
 
-def _graph(node_info: dict) -> dict:
-    def node(kind: str, **inputs) -> dict:
-        known = node_info[kind]["input"]["required"]
-        defaults = {name: spec[1].get("default") for name, spec in known.items() if len(spec) > 1}
-        values = {name: value for name, value in defaults.items() if value is not None}
-        return {"class_type": kind, "inputs": values | inputs}
+@pytest.fixture(scope="module")
+def placed(use, server) -> dict:
+    """What was seen while a face was placed by hand."""
+    graph = {"1": _node(server.get("/object_info"), "EchoMimicPlaceFace")}
+    face = {"size": [64, 64], "lines": {}, "squares": {}, "points": [[]], "handles": HANDLES}
+    result = face | {"filename": "plain.png", "subfolder": "", "type": "input"}
+    drag = {"from": HANDLES[0], "to": DRAGGED_TO, "colour": COLOUR}
+    return use("place_face.mjs", graph, result=result, **drag)
 
-    return {
-        "1": node("EchoMimicLandmarkLoad", file="glide.npz"),
-        "2": node("EchoMimicPartSelection", landmarks=["1", 0]),
-    }
+
+def _node(info: dict, kind: str, **inputs) -> dict:
+    known = info[kind]["input"]["required"]
+    defaults = {name: spec[1].get("default") for name, spec in known.items() if len(spec) > 1}
+    values = {name: value for name, value in defaults.items() if value is not None}
+    return {"class_type": kind, "inputs": values | inputs}
 
 
 def parts_on(inputs: dict) -> set[str]:
     return {part for part in PARTS if inputs[part]}
 
 
-def test_page_has_no_errors_and_finds_all_our_files(seen):
-    assert seen["pageErrors"] == []
-    assert seen["missing"] == []
+def test_page_has_no_errors_and_finds_all_our_files(seen, placed):
+    assert seen["pageErrors"] + placed["pageErrors"] == []
+    assert seen["missing"] + placed["missing"] == []
 
 
 def test_editor_is_empty_until_the_graph_has_run_and_then_has_every_frame(seen):
@@ -160,3 +180,24 @@ def test_editor_takes_no_place_among_the_saved_values(seen):
     assert len(seen["saved"]) == len(widgets)
     assert seen["saved"][0] == inputs["preset"]
     assert seen["saved"][-1] == inputs["edits"]
+
+
+def points_of(text: str) -> list[tuple[float, float]]:
+    return [tuple(map(float, pair.split(","))) for pair in text.split()]
+
+
+def test_handle_can_be_dragged_on_an_empty_frame_and_writes_the_points(placed):
+    assert placed["beforeRun"] is None
+    points = points_of(placed["dragged"])
+    assert points[0] == pytest.approx(DRAGGED_TO, abs=0.01)
+    assert points[1:] == HANDLES[1:]
+
+
+def test_results_that_come_back_with_a_tab_show_the_portrait(placed):
+    assert placed["shown"] is not None
+
+
+def test_keyboard_moves_a_handle(placed):
+    before, after = points_of(placed["dragged"]), points_of(placed["keyed"])
+    assert after[2] == pytest.approx((before[2][0], before[2][1] - 0.002))
+    assert after[:2] + after[3:] == before[:2] + before[3:]

@@ -25,9 +25,61 @@ FINAL = {
         "portrait crop face_mask crop_box",
     ),
     "EchoMimicSampler": (
-        "model reference_unet landmark_encoder vae portrait audio_track seed steps cfg "
-        "scheduler windows context_frames context_overlap overlap_weights window_batch parity",
+        "model reference_unet landmark_encoder vae portrait audio_track landmarks seed "
+        "steps cfg scheduler windows context_frames context_overlap overlap_weights window_batch "
+        "parity landmarks_end",
         "latent",
+    ),
+    "EchoMimicLandmarkExtract": (
+        "video images face_landmarks fps face face_index missing",
+        "landmarks fps length",
+    ),
+    "EchoMimicMotionSync": (
+        "landmarks portrait method align_parts portrait_landmarks",
+        "landmarks",
+    ),
+    "EchoMimicLandmarkSmooth": (
+        "landmarks strength",
+        "landmarks",
+    ),
+    "EchoMimicLandmarkLoad": (
+        "file fps width height",
+        "landmarks fps length",
+    ),
+    "EchoMimicLandmarkSave": (
+        "landmarks filename_prefix",
+        "landmarks",
+    ),
+    "EchoMimicLandmarkPreview": (
+        "landmarks first_frame length width height portrait image",
+        "image",
+    ),
+    "EchoMimicPartSelection": (
+        "landmarks preset left_eye right_eye left_brow right_brow pupils nose mouth contour "
+        "left_eye_gain right_eye_gain left_brow_gain right_brow_gain pupils_gain nose_gain "
+        "mouth_gain contour_gain head_gain edits",
+        "landmarks",
+    ),
+    "EchoMimicPlaceFace": (
+        "portrait points",
+        "landmarks",
+    ),
+    "EchoMimicBlinkGaze": (
+        "portrait length fps seed blink_rate gaze head landmarks audio_track",
+        "landmarks fps length",
+    ),
+    "EchoMimicLandmarkRetime": (
+        "landmarks fps length speed end audio_track audio",
+        "landmarks fps length",
+    ),
+    "EchoMimicFaceCrop": (
+        "image width height crop_ratio feather landmarks face_box mask",
+        "crop mask crop_info",
+    ),
+    "EchoMimicPasteBack": (
+        "face original crop fps feather colour_match filename_prefix save_output crf vae "
+        "audio landmarks",
+        "video",
     ),
     "EchoMimicDecodeVideo": (
         "latent vae fps filename_prefix save_output crf parity audio",
@@ -104,7 +156,11 @@ def test_only_denoising_unets_of_this_version_are_offered(pack, models):
         foreign.unlink()
         foreign.parent.rmdir()
 
-    assert names == ["denoising_unet.pth", "denoising_unet_acc.pth"]
+    assert names == [
+        "denoising_unet.pth",
+        "denoising_unet_acc.pth",
+        "denoising_unet_pose_acc.pth",
+    ]
 
 
 def test_the_official_names_are_offered_while_nothing_is_installed(pack, tmp_path, monkeypatch):

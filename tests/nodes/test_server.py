@@ -2,30 +2,13 @@
 
 import copy
 import json
-import wave
 
-import av
 import numpy as np
 import pytest
-from comfy_server import Server, api_graph
-from conftest import COMFYUI
+from comfy_server import api_graph, ids, look_at, of_type
+from conftest import FPS, FRAMES, SIZE
 from PIL import Image
 from support import ROOT, inputs_dir
-
-FPS, SECONDS, SIZE = 24, 0.8, 64
-FRAMES = 20  # ceil(0.8 * 24)
-
-
-@pytest.fixture(scope="module")
-def server(models, tmp_path_factory):
-    base = tmp_path_factory.mktemp("comfyui")
-    (base / "input").mkdir()
-    (base / "models").mkdir()
-    (base / "models/echo_mimic").symlink_to(models / "echo_mimic")
-    Image.effect_noise((96, 128), 60).convert("RGB").save(base / "input/portrait.png")
-    _write_voice(base / "input/voice.wav")
-    with Server(COMFYUI, base, ROOT) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -45,43 +28,6 @@ def workflow(server):
     }
     of_type(graph, "EchoMimicPortrait")["mask"] = ["mask", 0]
     return graph
-
-
-def of_type(graph: dict, kind: str) -> dict:
-    """The inputs of the only node of a kind."""
-    (node,) = (node for node in graph.values() if node["class_type"] == kind)
-    return node["inputs"]
-
-
-def ids(graph: dict, *kinds: str) -> set[str]:
-    return {name for name, node in graph.items() if node["class_type"] in kinds}
-
-
-def _write_voice(path) -> None:
-    rate = 22_050
-    time = np.arange(round(SECONDS * rate)) / rate
-    samples = 8000 * np.sin(2 * np.pi * 140 * time) * np.sin(2 * np.pi * 3 * time)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
-
-
-def look_at(path) -> dict:
-    """Codec, pixel format, size, rate, frames and sound of a video file."""
-    with av.open(str(path)) as container:
-        video, audio = container.streams.video[0], container.streams.audio[0]
-        sound = sum(frame.samples for frame in container.decode(audio)) / audio.rate
-        container.seek(0)
-        return {
-            "codecs": (video.codec.name, audio.codec.name),
-            "pixels": video.pix_fmt,
-            "size": (video.width, video.height),
-            "rate": float(video.average_rate),
-            "frames": sum(1 for _ in container.decode(video)),
-            "sound": sound,
-        }
 
 
 def test_the_pack_loads_without_complaint(server):
