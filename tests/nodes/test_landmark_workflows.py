@@ -55,7 +55,7 @@ def load(server, name):
 def without_detector(graph):
     """Landmark files and a mask stand in for MediaPipe, whose model file is not in the project."""
     (extract,) = ids(graph, "EchoMimicLandmarkExtract")
-    load_file = {"fps": 0.0, "width": 512, "height": 512}
+    load_file = {"fps": 24.0, "width": 512, "height": 512}
     graph[extract] = {
         "class_type": "EchoMimicLandmarkLoad",
         "inputs": {"file": "driving.npz", **load_file},
