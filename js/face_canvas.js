@@ -80,7 +80,7 @@ export function drawHandle(context, [x, y], isHeld) {
   }
 }
 
-/** The part nearest to a place of the canvas within `reach` pixels, else one that it lies inside. */
+/** The part nearest to a place of the canvas within `reach` pixels, else one it lies inside. */
 export function partAt(data, frame, view, parts, place, reach = 12) {
   let nearest = null;
   let inside = null;

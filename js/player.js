@@ -37,7 +37,8 @@ export function makePlayer(changed) {
     if (from !== null) requestAnimationFrame(step);
   };
   const step = (now) => {
-    if (started === null || !element.isConnected) return;
+    if (started === null) return;
+    if (!element.isConnected) return setPlaying(null); // the node is gone
     const length = (shown.at(-1) + 1) / fps;
     const frame = (((now - started) / 1000) % length) * fps;
     range.value = Math.max(0, shown.findLastIndex((number) => number <= frame));

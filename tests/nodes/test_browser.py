@@ -21,6 +21,7 @@ from echomimic.motion.parts import PRESETS
 SCRIPTS = Path(__file__).parent / "browser"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FRAMES, FPS, GLIDE = 12, 24.0, 6.0  # centimetres to the right over the track
+OTHER_PRESET = "eyes and brows"
 HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)]  # the default
 DRAGGED_TO = (0.25, 0.3)
 COLOUR = (200, 80, 40)  # of the portrait
@@ -90,11 +91,13 @@ def use(request, server, browser):
 def seen(use, server) -> dict:
     """What was seen while the part editor was used."""
     info = server.get("/object_info")
-    graph = {
-        "1": _node(info, "EchoMimicLandmarkLoad", file="glide.npz"),
-        "2": _node(info, "EchoMimicPartSelection", landmarks=["1", 0]),
-    }
-    return use("part_editor.mjs", graph, presets=list(PRESETS))
+
+    def graph(**inputs) -> dict:
+        selection = _node(info, "EchoMimicPartSelection", landmarks=["1", 0], **inputs)
+        return {"1": _node(info, "EchoMimicLandmarkLoad", file="glide.npz"), "2": selection}
+
+    presets = list(PRESETS)
+    return use("part_editor.mjs", graph(), presets=presets, other=graph(preset=OTHER_PRESET))
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +132,12 @@ def test_editor_is_empty_until_the_graph_has_run_and_then_has_every_frame(seen):
     assert seen["frames"] == FRAMES
 
 
-def test_opening_a_file_changes_nothing_of_what_is_queued(seen):
-    assert seen["loaded"]["preset"] == "all but mouth"
-    assert parts_on(seen["loaded"]) == DRAWN_BY_DEFAULT
+@pytest.mark.parametrize(
+    ("state", "preset"), [("loaded", "all but mouth"), ("opened", OTHER_PRESET)]
+)
+def test_opening_a_file_changes_nothing_of_what_is_queued(seen, state, preset):
+    assert seen[state]["preset"] == preset
+    assert parts_on(seen[state]) == DRAWN_BY_DEFAULT
 
 
 def test_click_on_a_part_turns_it_off_in_what_is_queued_and_on_the_canvas(seen):
@@ -169,9 +175,8 @@ def test_choosing_a_preset_sets_the_switches_as_the_node_understands_it(seen, pr
 
 
 def test_turning_a_switch_by_hand_keeps_the_rest_of_the_preset(seen):
-    last = list(PRESETS)[-1]
     assert seen["switched"]["preset"] == "custom"
-    assert parts_on(seen["switched"]) == PRESETS[last].drawn - {"nose"}
+    assert parts_on(seen["switched"]) == PRESETS[OTHER_PRESET].drawn - {"left_eye"}
 
 
 def test_editor_takes_no_place_among_the_saved_values(seen):

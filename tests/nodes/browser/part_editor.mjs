@@ -1,11 +1,11 @@
-/** Uses the part editor as a person does; `graph` is in API format, `presets` are names. */
+/** Uses the part editor as a person does; `graph` and `other` are files in API format. */
 
 import { boxOf, inBrowser, queued } from "./page.mjs";
 
 const KIND = "EchoMimicPartSelection";
 const LEFT_EYE = [180, 200, 10]; // the colour it is drawn in
 
-await inBrowser(async (page, { graph, presets }, seen) => {
+await inBrowser(async (page, { graph, presets, other }, seen) => {
   await page.evaluate((file) => window.app.loadApiJson(file, "test.json"), graph);
   const canvas = page.locator('canvas[aria-label="Parts of the face"]');
   const slider = page.getByRole("slider", { name: "Frame of the track" });
@@ -36,7 +36,11 @@ await inBrowser(async (page, { graph, presets }, seen) => {
 
   seen.chosen = {};
   for (const preset of presets) seen.chosen[preset] = await choose(page, "preset", preset);
-  seen.switched = await choose(page, "nose", false);
+
+  await page.evaluate((file) => window.app.loadApiJson(file, "other.json"), other);
+  await canvas.waitFor();
+  seen.opened = await queued(page, KIND);
+  seen.switched = await choose(page, "left_eye", false);
   seen.saved = await page.evaluate((kind) => {
     const node = window.app.graph.serialize().nodes.find(({ type }) => type === kind);
     return node.widgets_values;
