@@ -133,6 +133,15 @@ def test_turns_are_counted_from_where_the_driver_holds_the_head_like_the_portrai
     assert np.abs(away).max() < 0.03
 
 
+def test_the_driver_turns_as_its_camera_sees_it():
+    film = driver([(0, 20, 0), (50, 0, 0)])
+    portrait = portrait_at(turn=(0, 25, 10))
+    reference, other = film.transforms[:, :3, :3]
+    expected = other @ reference.T @ portrait.transforms[0, :3, :3]
+    found = synchronise(film, portrait).transforms[1, :3, :3]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def test_rotations_stay_rotations():
     film = driver(wave((20, 30, 10)))
     film.transforms[:, :3, :3] *= 1.001  # as measured ones are, nearly
@@ -185,6 +194,24 @@ def test_the_gaze_goes_with_the_eye_and_does_not_bend_it():
     assert np.ptp(track.points[:, RIGHT_IRIS[0], 0]) * 512 > 5
 
 
+def test_the_pupils_lie_in_the_portraits_eyes_wherever_those_are():
+    shape = face()
+    whole_eye = list({*SYNC_PARTS["right_eye"], *RIGHT_IRIS})
+    shape[whole_eye, 1] += 0.8  # far up, in a face that is otherwise alike
+    portrait = track_of(shape, poses((0, 0, 0), (0, 0, -28)))
+    irises = synchronise(driver(), portrait).mesh[0, list(RIGHT_IRIS)]
+    np.testing.assert_allclose(irises[:, 1], shape[list(RIGHT_IRIS), 1], atol=0.1)
+
+
+def test_a_driver_who_looks_aside_makes_the_portrait_look_aside():
+    aside = face()
+    aside[list(RIGHT_IRIS), 0] += 0.5
+    track = synchronise(driver(meshes=aside), portrait_at(wide=1, long=1))
+    lids = [point for point in SYNC_PARTS["right_eye"] if point not in RIGHT_IRIS]
+    gaze = track.mesh[:, RIGHT_IRIS[0], 0] - track.mesh[:, lids, 0].mean(axis=1)
+    np.testing.assert_allclose(gaze, 0.5, atol=0.1)
+
+
 def test_the_contour_at_rest_is_the_portraits():
     portrait = portrait_at(wide=1.3)
     portrait.mesh[:, list(CONTOUR), 0] *= 1.1  # more than an affine map of the face explains
@@ -197,6 +224,18 @@ def test_noise_is_not_amplified():
     noise = rng.normal(0, 0.02, (FRAMES, 478, 3))
     track = synchronise(driver(meshes=face() + noise), portrait_at())
     assert track.mesh.std(axis=0)[DRAWN].mean() < 1.3 * noise.std()
+
+
+def test_the_depth_noise_of_a_flat_part_is_not_amplified():
+    rng = np.random.default_rng(0)
+    brow = list(SYNC_PARTS["left_brow"])
+    flat, curved = face(), face()
+    flat[brow, 2] = flat[brow, 2].mean()
+    curved[brow, 2] += rng.uniform(-1, 1, len(brow))
+    noise = rng.normal(0, 0.02, (FRAMES, 478, 3))
+    portrait = track_of(curved, poses((0, 0, 0), (0, 0, -28)))
+    track = synchronise(driver(meshes=flat + noise), portrait)
+    assert track.mesh.std(axis=0)[brow].mean() < 1.5 * noise.std()
 
 
 def test_parts_can_keep_the_drivers_shapes():

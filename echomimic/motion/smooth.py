@@ -24,7 +24,7 @@ from .space import face_space
 SECONDS = 1.4  # standard deviation of the window at full strength
 TOLERANCE = 144.0  # at full strength and one frame per second, in variances of the noise
 CALM_SHARE = 0.25  # of the frames, those that move least: there, what moves is noise
-MOST_NOISE = 0.004  # of the face's width; a face that never rests is not all noise
+MOST_NOISE = 0.003  # of the face's width; a face that never rests is not all noise
 TRUST_IN_UNSEEN = 0.1  # weight of a frame that was filled in
 
 
