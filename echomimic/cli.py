@@ -143,6 +143,11 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 def _animate(options: argparse.Namespace) -> None:
     from .pipeline import ClipOptions
 
+    moved = driving(options)
+    if options.audio is None and moved is None:
+        raise OptionsError("Nothing moves the face: give --audio, --driving or --landmarks.")
+    if options.variant is None:
+        options.variant = "landmark" if moved else "audio"
     clip = ClipOptions(
         size=options.size,
         fps=options.fps,
@@ -150,11 +155,6 @@ def _animate(options: argparse.Namespace) -> None:
         face_box=tuple(options.face_box) if options.face_box else None,
         paste_back=options.paste_back,
     )
-    moved = driving(options)
-    if options.audio is None and moved is None:
-        raise OptionsError("Nothing moves the face: give --audio, --driving or --landmarks.")
-    if options.variant is None:
-        options.variant = "landmark" if moved else "audio"
     sampling = _sampling_options(options)
     with Progress(sampling.num_inference_steps) as progress:
         _model(options).animate(

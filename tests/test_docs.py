@@ -43,7 +43,14 @@ def test_every_requirement_has_a_tested_version():
     assert tested["torch"] == "==2.13.0"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/models.md"])
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("document", sorted(DOCUMENTS))
 def test_links_between_documents_lead_somewhere(document):
     folder = (ROOT / document).parent
     for target in re.findall(r"\]\((?!http)([^)#]+)", text(document)):

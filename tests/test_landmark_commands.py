@@ -134,6 +134,9 @@ class TestAnimate:
         with av.open(str(tmp_path / "out.mp4")) as container:
             assert sum(1 for _ in container.decode(video=0)) == FRAMES
 
+    def test_parity_needs_no_variant(self, animate, track):
+        assert animate("--landmarks", track, "--parity")[0] == 0
+
     def test_a_voice_with_selected_parts_is_pasted_back(self, animate, track, tmp_path):
         more = ("--parts", "eyes-and-brows", "--paste-back", "--length", "2")
         status, shown = animate("--landmarks", track, "--audio", VOICE, *more)
