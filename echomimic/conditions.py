@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,10 @@ from .models.unet import UNet
 from .models.vae import VAE
 from .motion.retime import fit_track
 
+log = logging.getLogger(__name__)
+
 MAX_FPS = 120
+MAX_STRETCH = 0.02  # of the aspect, before a warning
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def encode_face(
             "the model."
         )
     if landmarks is not None:
+        _warn_of_stretching(landmarks.size, portrait.crop.size)
         return DrawnFace(landmarks, portrait.crop.size)
     return encoder(portrait.face_mask[None].to(device, dtype))
 
@@ -136,6 +141,14 @@ def check_driving(variant: Variant, landmarks: object | None) -> None:
             f"Variant {variant.name!r} takes no landmarks; "
             "choose 'landmark' or 'landmark_acc', or leave the landmarks out."
         )
+
+
+def _warn_of_stretching(source: tuple[int, int], size: tuple[int, int]) -> None:
+    if abs(source[0] * size[1] / (source[1] * size[0]) - 1) > MAX_STRETCH:
+        log.warning(
+            "The landmarks lie in a picture of %dx%d pixels and are stretched to %dx%d; "
+            "fit them to the portrait by motion synchronisation.", *source, *size,
+        )  # fmt: skip
 
 
 def meet(

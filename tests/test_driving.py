@@ -96,6 +96,14 @@ def test_pasting_back_shows_the_whole_picture(animate):
     assert corner.mean() < 3  # far from the face nothing changed, but for the encoding
 
 
+def test_landmarks_of_another_aspect_are_warned_about(animate, caplog):
+    animate(None, Driving(face_track(1, size=(48, 64))))
+    assert "stretched to 64x48" in caplog.text
+    caplog.clear()
+    animate(None, Driving(face_track(1, size=CLIP.size)))
+    assert "stretched" not in caplog.text
+
+
 def test_contradictions_are_explained_before_anything_is_loaded(tiny_models, tmp_path):
     audio = EchoMimic.from_folder(tiny_models, device="cpu")
     landmark = EchoMimic.from_folder(tiny_models, "landmark_acc", device="cpu")
