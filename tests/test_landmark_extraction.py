@@ -2,6 +2,8 @@
 
 import builtins
 import logging
+import weakref
+from contextlib import nullcontext
 
 import av
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 from support import inputs_dir, real_input
 
 from echomimic.errors import LandmarkError, MediaError, OptionsError, WeightsError
+from echomimic.landmarks import extract, search
 from echomimic.landmarks.camera import project
 from echomimic.landmarks.detect import Face, find_face_box
 from echomimic.landmarks.extract import extract_file, extract_track, track_from_faces
@@ -116,7 +119,7 @@ def test_blendshapes_are_known_in_all_frames_or_none():
     [
         ([], "nearest", "a.mp4 has no frames"),
         ([[], []], "nearest", "a.mp4 shows no face in any of its 2 frames; choose one"),
-        ([[face(0.5)]], 1, "a.mp4 shows at most 1 faces at a time; choose a face below 1"),
+        ([[face(0.5)]], 1, "a.mp4 shows at most 1 .* from 0; choose a lower number"),
     ],
 )
 def test_no_face_at_all_is_one_sentence(frames, choice, message):
@@ -128,6 +131,47 @@ def test_no_face_at_all_is_one_sentence(frames, choice, message):
 def test_a_choice_that_is_none_is_refused(choice):
     with pytest.raises(OptionsError, match="nearest, largest or by a number"):
         track_from_faces([[face(0.5)]], size=SIZE, fps=FPS, face=choice)
+
+
+@pytest.mark.parametrize(
+    "option, words",
+    [
+        ({"fps": 0.0}, "fps must be above 0"),
+        ({"fps": float("nan")}, "fps must be above 0"),
+        ({"missing": "skip"}, "'skip'; choose interpolate or hold"),
+        ({"face": -1}, "nearest, largest or by a number"),
+    ],
+)
+def test_options_are_checked_before_the_first_frame_is_asked_for(option, words):
+    frames = iter([np.zeros((8, 8, 3), np.uint8)])
+
+    with pytest.raises(OptionsError, match=words):
+        extract_track(frames, **{"fps": FPS, "landmarker": None} | option)
+
+    assert next(frames) is not None
+
+
+def test_of_many_faces_only_the_one_followed_is_kept(monkeypatch):
+    """An hour of a crowd must not take the memory of all its faces."""
+    frames = [np.full((8, 8, 3), i, np.uint8) for i in range(30)]
+    found = []
+
+    class Crowd:
+        def __init__(self, _landmarker):
+            pass
+
+        def faces(self, _picture):
+            alive = [ref for ref in found if ref() is not None]
+            assert len(alive) <= len(found) / 2 + 4
+            faces = [face(x) for x in (0.2, 0.4, 0.6, 0.8)]
+            found.extend(weakref.ref(one.landmarks) for one in faces)
+            return faces
+
+    monkeypatch.setattr(extract, "FaceSearch", Crowd)
+    monkeypatch.setattr(extract, "_landmarker", lambda _path: nullcontext())
+    monkeypatch.setattr(extract, "read_canonical", lambda _path: None)
+
+    assert extract_track(frames, fps=FPS, landmarker=None).num_frames == 30
 
 
 def test_a_missing_model_offers_comfyuis_own_nodes():
@@ -229,11 +273,9 @@ def test_a_face_that_disappears_leaves_frames_of_the_same_number(model, portrait
 
 
 def test_small_faces_are_followed_where_they_were_last_seen(model, portrait, monkeypatch):
-    from echomimic.landmarks import extract
-
     thorough = []
-    search = extract.look_in_parts
-    monkeypatch.setattr(extract, "look_in_parts", lambda *a: thorough.append(1) or search(*a))
+    look = search.look_in_parts
+    monkeypatch.setattr(search, "look_in_parts", lambda *a: thorough.append(1) or look(*a))
     frames = [scene(portrait, (2000, 1500), (600 + 20 * i, 350, 280)) for i in range(4)]
 
     track = extract_track(frames, fps=FPS, landmarker=model)
@@ -245,10 +287,8 @@ def test_small_faces_are_followed_where_they_were_last_seen(model, portrait, mon
 
 
 def test_a_long_video_without_a_face_is_not_searched_thoroughly_in_every_frame(model, monkeypatch):
-    from echomimic.landmarks import extract
-
     thorough = []
-    monkeypatch.setattr(extract, "look_in_parts", lambda *a: thorough.append(1) or [])
+    monkeypatch.setattr(search, "look_in_parts", lambda *a: thorough.append(1) or [])
     frames = (np.full((64, 64, 3), i, np.uint8) for i in range(50))
 
     with pytest.raises(LandmarkError, match="no face in any of its 50 frames"):
@@ -266,6 +306,19 @@ def test_of_two_faces_each_can_be_chosen(model, portrait):
 
     assert middle(0) < 0.5 < middle(1)
     assert middle("largest") == middle("nearest") == middle(1)
+
+
+@pytest.mark.parametrize(
+    "second, words",
+    [
+        (np.zeros((16, 8, 3), np.uint8), "Frame 1 has 8x16 pixels and those before it 8x8"),
+        (np.zeros((8, 8, 4), np.uint8), r"Frame 1 is an array \(8, 8, 4\) of uint8"),
+        (np.zeros((8, 8, 3)), "Frame 1 is an array .* of float64"),
+    ],
+)
+def test_frames_that_do_not_fit_are_named(model, second, words):
+    with pytest.raises(LandmarkError, match=words):
+        extract_track([np.zeros((8, 8, 3), np.uint8), second], fps=FPS, landmarker=model)
 
 
 def test_a_frame_of_4k_is_searched_on_a_reduced_copy(model, portrait):

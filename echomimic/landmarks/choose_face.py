@@ -25,9 +25,9 @@ class FaceFollower:
 
     choice: FaceChoice
     fps: float
+    most: int = field(default=0, init=False)  # faces that a frame has shown
     _last: Face | None = field(default=None, init=False)
     _lost: int = field(default=0, init=False)  # frames since it was seen
-    _several: bool = field(default=False, init=False)  # frames have shown more than one face
 
     def __post_init__(self) -> None:
         number = isinstance(self.choice, int) and self.choice >= 0
@@ -38,7 +38,7 @@ class FaceFollower:
 
     def choose(self, faces: Sequence[Face]) -> Face | None:
         """The face among those of the next frame; None where it is not."""
-        self._several = self._several or len(faces) > 1
+        self.most = max(self.most, len(faces))
         if self.choice == "largest":
             return _largest(faces)
         chosen = self._first(faces) if self._last is None else self._next(faces)
@@ -55,7 +55,7 @@ class FaceFollower:
     def _next(self, faces: Sequence[Face]) -> Face | None:
         """The nearest; one far away only if it is alone or the right one stays away."""
         nearest = min(faces, key=self._distance, default=None)
-        if nearest is None or not self._several or self._lost >= PATIENCE * self.fps:
+        if nearest is None or self.most < 2 or self._lost >= PATIENCE * self.fps:
             return nearest
         return nearest if self._distance(nearest) <= NEAR else None
 

@@ -9,27 +9,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from torch import Tensor
 
-from ..errors import LandmarkError, PortraitError
+from ..errors import LandmarkError, OptionsError, PortraitError
 from ..media.frames import is_picture, read_frames, video_info
 from ..media.image import read_image
 from .choose_face import FaceChoice, FaceFollower
-from .detect import Face, look, look_in_parts, open_landmarker, tensor_from_picture
+from .detect import Face, open_landmarker
 from .metric import Canonical, read_canonical, with_mesh
-from .track import LandmarkTrack
+from .search import FaceSearch
+from .track import MAX_FPS, LandmarkTrack
 
 PICTURE_FPS = 24.0  # of a track that comes from one picture
 MAX_FACES = 4
-SURROUNDINGS = 1.5  # how far around a lost face it is looked for, in sizes of the face
-THOROUGH_EVERY = 24  # frames without a face until all parts of the picture are searched again
 
 Missing = Literal["interpolate", "hold"]
+MISSING: tuple[Missing, ...] = get_args(Missing)
 OnProgress = Callable[[int, int], None]  # frames done, frames expected
 _log = logging.getLogger(__name__)
 _INSTEAD = "use ComfyUI's own node Detect Face Landmarks (MediaPipe) and connect its face_landmarks"
@@ -82,22 +80,26 @@ def extract_track(
     `largest` of each frame, or a number, which counts from 0 at the left of the first frame that
     shows so many. Frames without the face are filled from those around them, `valid` tells which.
     `num_frames` is what `on_progress` is told to expect. Raises `LandmarkError` where no frame
-    shows the face or MediaPipe is missing, `WeightsError` without the model.
+    shows the face, pictures differ in size or MediaPipe is missing, `OptionsError` for an option
+    and `WeightsError` for a missing model before the first frame is asked for.
     """
-    faces: list[list[Face]] = []
+    _check_options(fps, missing)
+    follower, chosen = FaceFollower(face, fps), []  # only one face of a frame is kept
+    faces: list[Face] = []
     size, last = (0, 0), None
     with _landmarker(landmarker) as opened:
         canonical = read_canonical(landmarker)
-        search = _Search(opened)
+        search = FaceSearch(opened)
         for picture in frames:
+            size = _checked_size(picture, size, len(chosen))
             # A frame that is shown twice is the same object.
-            faces.append(faces[-1] if picture is last else search.faces(picture))
-            size, last = (picture.shape[1], picture.shape[0]), picture
+            faces = faces if picture is last else search.faces(picture)
+            chosen.append(follower.choose(faces))
+            last = picture
             if on_progress is not None:
-                on_progress(len(faces), max(len(faces), num_frames or 0))
-    return track_from_faces(
-        faces, size=size, fps=fps, face=face, missing=missing, canonical=canonical, source=source
-    )
+                on_progress(len(chosen), max(len(chosen), num_frames or 0))
+    _check_found(chosen, follower.most, source)
+    return _track(chosen, size, fps, missing, canonical, source)
 
 
 def track_from_faces(
@@ -114,11 +116,22 @@ def track_from_faces(
 
     Without the canonical face the track has no mesh. Raises `LandmarkError`.
     """
+    _check_options(fps, missing)
     follower = FaceFollower(face, fps)
     chosen = [follower.choose(faces) for faces in frames]
+    _check_found(chosen, follower.most, source)
+    return _track(chosen, size, fps, missing, canonical, source)
+
+
+def _track(
+    chosen: Sequence[Face | None],
+    size: tuple[int, int],
+    fps: float,
+    missing: Missing,
+    canonical: Canonical | None,
+    source: str,
+) -> LandmarkTrack:
     valid = np.array([one is not None for one in chosen], dtype=bool)
-    if not valid.any():
-        raise LandmarkError(_nothing_found(frames, face, source))
     seen = [one for one in chosen if one is not None]
     points = _filled(np.stack([one.landmarks for one in seen]), valid, missing)
     scores = [one.blendshapes for one in seen]
@@ -145,42 +158,10 @@ def _landmarker(path: Path | None) -> Iterator[Any]:
         raise LandmarkError(str(error)) from error
 
 
-@dataclass
-class _Search:
-    """Faces in one picture after the other, small ones where the last was seen."""
-
-    landmarker: Any
-    last: Face | None = None  # the largest of the last frame that showed one
-    empty: int = 0  # frames since then
-
-    def faces(self, picture: np.ndarray) -> list[Face]:
-        pixels = tensor_from_picture(picture)
-        faces = look(self.landmarker, pixels) or self._again(pixels)
-        self.empty = 0 if faces else self.empty + 1
-        self.last = faces[0] if faces else self.last
-        return faces
-
-    def _again(self, pixels: Tensor) -> list[Face]:
-        faces: list[Face] = []
-        if self.last is not None:
-            height, width = pixels.shape[:2]
-            faces = look(self.landmarker, pixels, _around(self.last, width, height))
-        if faces or self.empty % THOROUGH_EVERY:
-            return faces
-        return look_in_parts(self.landmarker, pixels)
-
-
-def _around(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
-    """The face and its surroundings in whole pixels, inside the picture."""
-    x0, y0, x1, y1 = np.array(face.box) * (width, height, width, height)
-    margin = SURROUNDINGS * max(x1 - x0, y1 - y0)
-    left, right = np.clip((x0 - margin, x1 + margin), 0, width).astype(int)
-    top, bottom = np.clip((y0 - margin, y1 + margin), 0, height).astype(int)
-    return int(left), int(top), max(int(right), int(left) + 1), max(int(bottom), int(top) + 1)
-
-
 def _filled(values: np.ndarray, valid: np.ndarray, missing: Missing) -> np.ndarray:
     """Values of the valid frames (v, ...) → of all frames (f, ...)."""
+    if valid.all():
+        return values
     frames = np.arange(len(valid))
     seen = np.flatnonzero(valid)
     after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
@@ -205,14 +186,43 @@ def _report(valid: np.ndarray, missing: Missing, source: str) -> None:
     )
 
 
-def _nothing_found(frames: Sequence[Sequence[Face]], face: FaceChoice, source: str) -> str:
+def _check_options(fps: float, missing: str) -> None:
+    """Before the first of many frames is searched."""
+    if not 0 < fps <= MAX_FPS:
+        raise OptionsError(f"fps must be above 0 and at most {MAX_FPS:g}, not {fps}.")
+    if missing not in MISSING:
+        raise OptionsError(
+            f"Frames without a face cannot be filled by {missing!r}; choose {' or '.join(MISSING)}."
+        )
+
+
+def _checked_size(picture: np.ndarray, size: tuple[int, int], number: int) -> tuple[int, int]:
+    """Width and height of the picture, which are those of the pictures before it."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise LandmarkError(
+            f"Frame {number} is an array {picture.shape} of {picture.dtype}, but faces are looked "
+            "for in RGB pictures (height, width, 3) of uint8."
+        )
+    height, width = picture.shape[:2]
+    if number and size != (width, height):
+        raise LandmarkError(
+            f"Frame {number} has {width}x{height} pixels and those before it {size[0]}x{size[1]}; "
+            "bring all frames of a clip to one size."
+        )
+    return width, height
+
+
+def _check_found(chosen: Sequence[Face | None], most: int, source: str) -> None:
     name = source or "The driving clip"
-    if not frames:
-        return f"{name} has no frames to find a face in; give at least one."
-    most = max(len(faces) for faces in frames)
-    if most:
-        return f"{name} shows at most {most} faces at a time; choose a face below {most}."
-    return (
-        f"{name} shows no face in any of its {len(frames)} frames; "
-        "choose one with a face from the front that fills more of the picture."
-    )
+    if not chosen:
+        raise LandmarkError(f"{name} has no frames to find a face in; give at least one.")
+    if not most:
+        raise LandmarkError(
+            f"{name} shows no face in any of its {len(chosen)} frames; "
+            "choose one with a face from the front that fills more of the picture."
+        )
+    if all(one is None for one in chosen):
+        raise LandmarkError(
+            f"{name} shows at most {most} of the faces at a time, which are numbered from 0; "
+            "choose a lower number."
+        )
