@@ -108,6 +108,13 @@ def test_every_frame_is_computed_for_itself(canonical):
         np.testing.assert_allclose(together.mesh[i], alone.mesh[0], atol=1e-9)
 
 
+def test_points_without_depth_are_told_that_they_cannot_be_synchronised(canonical):
+    points = track_of(canonical, (512, 512), (0.0, (0, 0, -40)), (0.0, (0, 0, -40))).points.copy()
+    points[1, :, 2] = 0  # as in files of the official code that were made for a portrait
+    with pytest.raises(LandmarkError, match=r"a.pkl have no depth in frame 1.*as they are"):
+        with_mesh(LandmarkTrack(points, (512, 512), 25.0, source="a.pkl"), canonical)
+
+
 def test_points_that_are_no_face_are_named_with_their_frame(canonical):
     points = track_of(canonical, (512, 512), (0.0, (0, 0, -40)), (0.0, (0, 0, -40))).points.copy()
     points[1] = 0.5

@@ -7,9 +7,9 @@ import pytest
 from faces import LIPS, face, poses, track_of
 
 from echomimic.errors import LandmarkError, OptionsError
+from echomimic.landmarks.affine import nearest_rotation
 from echomimic.landmarks.camera import project
 from echomimic.landmarks.mesh import CONTOUR, RIGHT_IRIS, SYNC_PARTS
-from echomimic.motion.pose import nearest_rotation
 from echomimic.motion.sync import METHODS, synchronise
 
 FRAMES = 40
@@ -140,6 +140,19 @@ def test_the_driver_turns_as_its_camera_sees_it():
     expected = other @ reference.T @ portrait.transforms[0, :3, :3]
     found = synchronise(film, portrait).transforms[1, :3, :3]
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("degrees", [-85, 85])
+def test_a_profile_view_drives_and_is_driven(method, degrees):
+    """Half of the face is hidden then, yet its mesh is known."""
+    frontal, profile = portrait_at(), portrait_at(turn=(0, degrees, 0))
+    assert pixels_apart(synchronise(driver(), profile, method=method), profile).max() < 3
+    turning = driver(turns=np.linspace(0, 1, FRAMES)[:, None] * (0, degrees, 0))
+    turned = synchronise(turning, frontal, method=method)
+    assert np.isfinite(turned.points).all()
+    width = np.ptp(turned.points[:, [33, 263], 0], axis=1)  # between the outer corners of the eyes
+    assert width[-1] < 0.3 * width[0]
 
 
 def test_rotations_stay_rotations():

@@ -1,4 +1,4 @@
-"""Affine maps between point sets."""
+"""Affine maps between point sets, rotations and similarities among them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,35 @@ def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (..., n, 3) through a map (..., 4, 4)."""
     linear, shift = matrix[..., :3, :3], matrix[..., :3, 3]
     return points @ np.swapaxes(linear, -1, -2) + shift[..., None, :]
+
+
+def fit_similarity(
+    source: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Rotation, scale and shift (f, 4, 4) that take points (n, 3) closest to each of (f, n, 3).
+
+    Orthogonal Procrustes, with `weights` (n,) of the points where they do not count the same:
+    https://en.wikipedia.org/wiki/Kabsch_algorithm.
+    """
+    weights = np.ones(len(source)) if weights is None else weights
+    weights = weights / weights.sum()
+    source_centre, target_centres = weights @ source, weights @ targets  # (3,), (f, 3)
+    source = source - source_centre
+    weighted = source * weights[:, None]
+    covariance = np.swapaxes(targets - target_centres[:, None], 1, 2) @ weighted  # (f, 3, 3)
+    rotations = nearest_rotation(covariance)
+    scales = (rotations * covariance).sum(axis=(1, 2)) / (source * weighted).sum()
+    matrices = np.tile(np.eye(4), (len(targets), 1, 1))
+    matrices[:, :3, :3] = scales[:, None, None] * rotations
+    matrices[:, :3, 3] = target_centres - matrices[:, :3, :3] @ source_centre
+    return matrices
+
+
+def nearest_rotation(matrices: np.ndarray) -> np.ndarray:
+    """The rotations (..., 3, 3) nearest to any matrices, e.g. to averages of rotations."""
+    u, _, v = np.linalg.svd(matrices)
+    u[..., 2] *= np.sign(np.linalg.det(u @ v))[..., None]  # a mirror image is no rotation
+    return u @ v
 
 
 def _normaliser(points: np.ndarray) -> np.ndarray:

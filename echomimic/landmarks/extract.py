@@ -160,17 +160,17 @@ def _landmarker(path: Path | None) -> Iterator[Any]:
 
 def _filled(values: np.ndarray, valid: np.ndarray, missing: Missing) -> np.ndarray:
     """Values of the valid frames (v, ...) → of all frames (f, ...)."""
-    if valid.all():
-        return values
-    frames = np.arange(len(valid))
-    seen = np.flatnonzero(valid)
-    after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
-    before = (np.searchsorted(seen, frames, "right") - 1).clip(min=0)
-    if missing == "hold":
-        return values[before]
-    gap = np.maximum(seen[after] - seen[before], 1)
-    share = ((frames - seen[before]) / gap).clip(0, 1).reshape(-1, *[1] * (values.ndim - 1))
-    return values[before] * (1 - share) + values[after] * share
+    frames, gaps = np.flatnonzero(valid), np.flatnonzero(~valid)
+    after = np.searchsorted(frames, gaps).clip(max=len(frames) - 1)
+    before = (np.searchsorted(frames, gaps) - 1).clip(min=0)
+    filled = np.empty((len(valid), *values.shape[1:]))
+    filled[valid], filled[gaps] = values, values[before]
+    if missing == "interpolate":
+        length = np.maximum(frames[after] - frames[before], 1)
+        share = ((gaps - frames[before]) / length).clip(0, 1)  # (g,)
+        share = share.reshape(-1, *[1] * (values.ndim - 1))
+        filled[gaps] += share * (values[after] - values[before])
+    return filled
 
 
 def _report(valid: np.ndarray, missing: Missing, source: str) -> None:

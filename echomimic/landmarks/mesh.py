@@ -1,10 +1,11 @@
 """The face mesh in MediaPipe's topology: which point is what, and how it is drawn (spec 8.3, 9.1).
 
-Data only. Left and right are those of the person shown.
+Left and right are those of the person shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 NUM_POINTS = 478  # 468 of the face, then 5 of the right iris and 5 of the left
@@ -103,12 +104,15 @@ SYNC_PARTS: dict[str, tuple[int, ...]] = {
 # fmt: on
 RIGHT_IRIS = tuple(range(468, 473))
 LEFT_IRIS = tuple(range(473, 478))
-EYELIDS = tuple(  # without the irises; they tell where the irises are in space (spec 9.3)
-    sorted(
-        point
-        for part in ("left_eye", "right_eye")
-        for point in SYNC_PARTS[part]
-        if point < NUM_VERTICES
-    )
+
+
+def without_irises(points: Iterable[int]) -> tuple[int, ...]:
+    """Those of the points that belong to the mesh itself."""
+    return tuple(point for point in points if point < NUM_VERTICES)
+
+
+# They tell where the irises are in space (spec 9.3).
+EYELIDS = tuple(
+    sorted(without_irises(SYNC_PARTS["left_eye"]) + without_irises(SYNC_PARTS["right_eye"]))
 )
 CONTOUR = LINES["contour"][0].points

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import LandmarkError, WeightsError
-from .affine import apply_affine, fit_affine
+from .affine import apply_affine, fit_affine, fit_similarity
 from .camera import FOCAL_LENGTH
 from .detect import find_landmarker
 from .mesh import EYELIDS, NUM_VERTICES
@@ -79,11 +79,20 @@ def with_mesh(track: LandmarkTrack, canonical: Canonical) -> LandmarkTrack:
     """The track with the metric mesh and pose of each frame, which its points alone determine.
 
     `camera.project` of both gives the points again. The irises follow the eyelids (spec 9.3).
-    Raises `LandmarkError` where the points are no face.
+    Raises `LandmarkError` where the points are no face, or have no depth: what was made for a
+    portrait already, as the official code's files are, says nothing of a face in space.
     """
+    extent = np.ptp(track.points, axis=1)  # (f, 3)
+    flat = (extent[:, 2] == 0) & (extent[:, 0] > 0)
+    if flat.any():
+        raise LandmarkError(
+            f"The landmarks of {track.source or 'the track'} have no depth in frame "
+            f"{int(flat.argmax())}, so there is no face in space to synchronise; draw them as they "
+            "are, or extract them again."
+        )
     try:
         faces = _unprojected(track.points[:, :NUM_VERTICES], track.size, canonical)
-        transforms = _fit_similarity(canonical, faces)
+        transforms = _fit_pose(canonical, faces)
         mesh = apply_affine(np.linalg.inv(transforms), faces)  # (f, 468, 3)
         mesh = _with_irises(mesh, track.points)
     except np.linalg.LinAlgError as error:
@@ -124,29 +133,13 @@ def _at_scale(near: np.ndarray, depth: np.ndarray, scale: np.ndarray) -> np.ndar
 
 def _scale(canonical: Canonical, points: np.ndarray) -> np.ndarray:
     """How many times as large as the canonical face the points (f, 468, 3) are, (f,)."""
-    return np.linalg.norm(_fit_similarity(canonical, points)[:, :3, 0], axis=1)
+    return np.linalg.norm(_fit_pose(canonical, points)[:, :3, 0], axis=1)
 
 
-def _fit_similarity(canonical: Canonical, points: np.ndarray) -> np.ndarray:
-    """Rotation, scale and shift (f, 4, 4) of the canonical face to points (f, 468, 3).
-
-    Weighted orthogonal Procrustes: https://en.wikipedia.org/wiki/Kabsch_algorithm.
-    """
+def _fit_pose(canonical: Canonical, points: np.ndarray) -> np.ndarray:
+    """The similarity (f, 4, 4) that brings the canonical face to points (f, 468, 3)."""
     used = np.flatnonzero(canonical.weights)
-    weights = canonical.weights[used] / canonical.weights.sum()
-    source, target = canonical.vertices[used], points[:, used]
-    source_centre, target_centre = weights @ source, weights @ target  # (3,), (f, 3)
-    source = source - source_centre
-    weighted = source * weights[:, None]
-    covariance = np.swapaxes(target - target_centre[:, None], 1, 2) @ weighted  # (f, 3, 3)
-    u, _, v = np.linalg.svd(covariance)
-    u[..., 2] *= np.sign(np.linalg.det(u @ v))[:, None]  # no reflections
-    rotation = u @ v
-    scale = (rotation * covariance).sum(axis=(1, 2)) / (source * weighted).sum()
-    matrix = np.tile(np.eye(4), (len(points), 1, 1))
-    matrix[:, :3, :3] = scale[:, None, None] * rotation
-    matrix[:, :3, 3] = target_centre - matrix[:, :3, :3] @ source_centre
-    return matrix
+    return fit_similarity(canonical.vertices[used], points[:, used], canonical.weights[used])
 
 
 def _with_irises(mesh: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import LandmarkError
 from .array_pickle import read_array_pickle
 from .arrays import read_npy, read_npz
-from .mesh import NUM_POINTS, NUM_VERTICES, SYNC_PARTS
+from .mesh import NUM_POINTS, NUM_VERTICES, SYNC_PARTS, without_irises
 from .track import LandmarkTrack
 from .track_file import is_track, track_from_arrays
 
@@ -145,7 +145,7 @@ def _irises(points: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
     pixels = points * unit
     found = []
     for part, (left, right) in EYES.items():
-        lids = [point for point in SYNC_PARTS[part] if point < NUM_VERTICES]
+        lids = list(without_irises(SYNC_PARTS[part]))
         centre = pixels[:, lids].mean(axis=1)  # (f, 3)
         along = (pixels[:, right] - pixels[:, left]) * (1, 1, 0) * IRIS_RADIUS
         across = along[:, [1, 0, 2]] * (1, -1, 0)  # upwards

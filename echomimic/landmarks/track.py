@@ -67,6 +67,11 @@ class LandmarkTrack:
         """Seconds."""
         return self.num_frames / self.fps
 
+    @property
+    def seen(self) -> np.ndarray:
+        """Numbers of the frames in which the face was seen; of all, if it never was."""
+        return np.flatnonzero(self.valid) if self.valid.any() else np.arange(self.num_frames)
+
     def seconds(self) -> np.ndarray:
         """When each frame begins, (f,)."""
         return np.arange(self.num_frames) / self.fps

@@ -10,7 +10,7 @@ from ..errors import LandmarkError
 from ..landmarks.affine import apply_affine
 from ..landmarks.camera import FOCAL_LENGTH, project
 from ..landmarks.extract import PICTURE_FPS
-from ..landmarks.mesh import NUM_VERTICES, SYNC_PARTS
+from ..landmarks.mesh import SYNC_PARTS, without_irises
 from ..landmarks.metric import Canonical
 from ..landmarks.track import LandmarkTrack
 from .pose import points_of
@@ -63,7 +63,7 @@ def place_face(points: np.ndarray, size: tuple[int, int], canonical: Canonical) 
 
 def _handles(mesh: np.ndarray) -> np.ndarray:
     """The places of a mesh (n, 3) that lie on the five points, (5, 3)."""
-    eyes = [mesh[[i for i in SYNC_PARTS[eye] if i < NUM_VERTICES]].mean(axis=0) for eye in _EYES]
+    eyes = [mesh[list(without_irises(SYNC_PARTS[eye]))].mean(axis=0) for eye in _EYES]
     return np.stack([*eyes, mesh[NOSE_TIP], *mesh[list(MOUTH_CORNERS)]])
 
 

@@ -9,13 +9,6 @@ from ..landmarks.camera import FOCAL_LENGTH, project
 from ..landmarks.mesh import NUM_VERTICES
 
 
-def nearest_rotation(matrices: np.ndarray) -> np.ndarray:
-    """The rotations (..., 3, 3) nearest to any matrices, e.g. to averages of rotations."""
-    u, _, v = np.linalg.svd(matrices)
-    u[..., 2] *= np.linalg.det(u @ v)[..., None]  # a mirror image is no rotation
-    return u @ v
-
-
 def points_of(
     mesh: np.ndarray, transforms: np.ndarray, size: tuple[int, int], *, official: bool = False
 ) -> np.ndarray:

@@ -13,6 +13,7 @@ from ..landmarks.track import MAX_FPS, LandmarkTrack
 from .rotations import join_poses, split_poses, turned_towards
 from .space import face_space
 
+PER_FRAME = ("points", "mesh", "transforms", "blendshapes", "valid")  # arrays of a track
 ENDS = ("hold", "loop", "ping_pong", "cut")  # what happens where the track is over
 
 
@@ -74,6 +75,9 @@ def _neighbours(
 def _sampled(
     track: LandmarkTrack, before: np.ndarray, after: np.ndarray, share: np.ndarray
 ) -> LandmarkTrack:
+    if not share.any():  # exactly these frames, without the memory that mixing takes
+        return _picked(track, before)
+
     def mixed(values: np.ndarray | None, mix: Callable = _mixed) -> np.ndarray | None:
         return None if values is None else mix(values, before, after, share)
 
@@ -89,6 +93,12 @@ def _sampled(
         blendshapes=mixed(track.blendshapes),
         valid=track.valid[np.where(share < 0.5, before, after)],
     )
+
+
+def _picked(track: LandmarkTrack, frames: np.ndarray) -> LandmarkTrack:
+    arrays = {name: getattr(track, name) for name in PER_FRAME}
+    known = {name: values[frames] for name, values in arrays.items() if values is not None}
+    return replace(track, **known)
 
 
 def _mixed(

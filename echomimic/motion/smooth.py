@@ -15,9 +15,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import OptionsError
-from ..landmarks.mesh import LEFT_IRIS, NUM_POINTS, RIGHT_IRIS, SYNC_PARTS
+from ..landmarks.affine import nearest_rotation
+from ..landmarks.mesh import LEFT_IRIS, NUM_POINTS, RIGHT_IRIS, SYNC_PARTS, without_irises
 from ..landmarks.track import LandmarkTrack
-from .pose import nearest_rotation, window_mean
+from .pose import window_mean
 from .rotations import join_poses, split_poses
 from .space import face_space
 
@@ -53,7 +54,7 @@ def _parts() -> Iterator[list[int]]:
     yield pupils
     yield [point for point in range(NUM_POINTS) if point not in drawn]
     for points in SYNC_PARTS.values():
-        yield [point for point in points if point not in pupils]
+        yield list(without_irises(points))
 
 
 def _smooth_poses(

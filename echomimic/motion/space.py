@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import LandmarkError
-from ..landmarks.affine import apply_affine
-from ..landmarks.mesh import LEFT_IRIS, LINES, PARTS, RIGHT_IRIS, SYNC_PARTS
+from ..landmarks.affine import apply_affine, fit_similarity
+from ..landmarks.mesh import LEFT_IRIS, LINES, PARTS, RIGHT_IRIS, SYNC_PARTS, without_irises
 from ..landmarks.track import LandmarkTrack
 from .pose import points_of
-from .rotations import join_poses
 
 EARS = (234, 454)  # the widest points of the face
 STILL_POINTS = (33, 133, 263, 362, 168, 6, 197, 195, 127, 356, 234, 454, 10, 151)  # bone below
@@ -27,7 +26,7 @@ def _moved_points(part: str) -> tuple[int, ...]:
         return RIGHT_IRIS + LEFT_IRIS
     if part == "contour":
         return LINES["contour"][0].points
-    return tuple(point for point in SYNC_PARTS[part] if point < RIGHT_IRIS[0])
+    return without_irises(SYNC_PARTS[part])
 
 
 PART_POINTS: dict[str, tuple[int, ...]] = {part: _moved_points(part) for part in PARTS}
@@ -76,40 +75,25 @@ def face_space(track: LandmarkTrack) -> FaceSpace:
     if track.mesh is not None:
         neutral = track.neutral
         if neutral is None:
-            neutral = np.median(track.mesh[_seen(track)], axis=0)  # (478, 3)
+            neutral = np.median(track.mesh[track.seen], axis=0)  # (478, 3)
         return FaceSpace(track.mesh, track.transforms, neutral, track.size, metric=True)
     pixels = track.points * _pixels(track.size)  # (f, 478, 3)
-    first = pixels[int(_seen(track)[0])]
+    first = pixels[track.seen[0]]
     upright = first - first[list(EARS)].mean(axis=0)  # about the middle of the head
-    poses = _similarities(upright[list(STILL_POINTS)], pixels[:, list(STILL_POINTS)])
+    still = list(STILL_POINTS)
+    _check_extent(pixels[:, still])
+    poses = fit_similarity(upright[still], pixels[:, still])
     shape = apply_affine(np.linalg.inv(poses), pixels)
-    neutral = np.median(shape[_seen(track)], axis=0)
+    neutral = np.median(shape[track.seen], axis=0)
     return FaceSpace(shape, poses, neutral, track.size, metric=False)
-
-
-def _seen(track: LandmarkTrack) -> np.ndarray:
-    """Frames in which the face was seen; all, if it never was."""
-    seen = np.flatnonzero(track.valid)
-    return seen if len(seen) else np.arange(track.num_frames)
 
 
 def _pixels(size: Sequence[int]) -> np.ndarray:
     return np.array([size[0], size[1], size[0]], dtype=np.float64)
 
 
-def _similarities(source: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Turn, scale and shift that take points (n, 3) closest to each of (f, n, 3): (f, 4, 4)."""
-    source_centre, centres = source.mean(axis=0), targets.mean(axis=1)  # (3,), (f, 3)
-    spread = source - source_centre
-    others = targets - centres[:, None]
-    extent = np.sqrt((spread**2).sum())
-    if not extent > 1e-6 or not (np.sqrt((others**2).sum(axis=(1, 2))) > 1e-6).all():
+def _check_extent(points: np.ndarray) -> None:
+    """Of points (f, n, 3) in pixels."""
+    extent = np.ptp(points, axis=1).max(axis=1)  # (f,)
+    if not (extent > 1e-6).all():
         raise LandmarkError("All landmarks of a frame lie in one spot; extract the track again.")
-    u, _, vt = np.linalg.svd(np.swapaxes(others, -1, -2) @ spread)  # (f, 3, 3)
-    u[..., 2] *= np.sign(np.linalg.det(u @ vt))[:, None]  # a turn, never a mirror
-    rotations = u @ vt
-    aligned = spread @ np.swapaxes(rotations, -1, -2)  # (f, n, 3)
-    scales = (aligned * others).sum(axis=(1, 2)) / extent**2
-    poses = join_poses(scales, rotations, centres)
-    poses[:, :3, 3] -= np.einsum("fij,j->fi", poses[:, :3, :3], source_centre)
-    return poses

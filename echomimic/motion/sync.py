@@ -12,16 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import LandmarkError, OptionsError
-from ..landmarks.affine import apply_affine, fit_affine
-from ..landmarks.mesh import LEFT_IRIS, NUM_POINTS, RIGHT_IRIS, SYNC_PARTS
+from ..landmarks.affine import apply_affine, fit_affine, nearest_rotation
+from ..landmarks.mesh import LEFT_IRIS, NUM_POINTS, RIGHT_IRIS, SYNC_PARTS, without_irises
 from ..landmarks.track import LandmarkTrack
-from .pose import nearest_rotation, points_of, window_mean
+from .pose import points_of, window_mean
 from .rotations import join_poses
 
 METHODS = ("part_aware", "official")
 RESTING_SHARE = 0.1  # of the driver's frames, those most like the portrait
 RIDGE = 0.05  # of a part's extent; holds back the directions in which the part is flatter
-IRISES = (*RIGHT_IRIS, *LEFT_IRIS)
 
 
 def synchronise(
@@ -71,7 +70,7 @@ def _check_mesh(track: LandmarkTrack, whose: str) -> None:
         raise LandmarkError(
             f"The {whose} landmarks{f' of {track.source}' if track.source else ''} have no mesh "
             "in space: extract them from the picture or video itself with EchoMimic Landmark "
-            "Extract, which takes it from face_landmarker_v2_with_blendshapes.task."
+            "Extract, or put face_landmarker.task into the models folder, which tells the mesh."
         )
     before_camera = track.transforms[:, 2, 3] < 0
     possible = before_camera & (np.linalg.det(track.transforms[:, :3, :3]) > 0)
@@ -121,8 +120,7 @@ def _parts() -> list[tuple[list[int], list[int]]]:
     """Points of each part, and the irises that go with it."""
     own = {"left_eye": list(LEFT_IRIS), "right_eye": list(RIGHT_IRIS)}
     return [
-        ([point for point in points if point not in IRISES], own.get(name, []))
-        for name, points in SYNC_PARTS.items()
+        (list(without_irises(points)), own.get(name, [])) for name, points in SYNC_PARTS.items()
     ]
 
 
@@ -132,7 +130,7 @@ def _resting_shape(driving: LandmarkTrack, target: np.ndarray) -> np.ndarray:
     A part is taken from the frames in which its form, brought to the portrait's face, is nearest
     to the portrait's; the mean expression would shut the mouth of a driver who talks.
     """
-    seen = driving.mesh[_seen(driving)]
+    seen = driving.mesh[driving.seen]
     mean = seen.mean(axis=0)
     alike = apply_affine(_fit(mean, target), seen)
     resting = mean.copy()
@@ -143,11 +141,6 @@ def _resting_shape(driving: LandmarkTrack, target: np.ndarray) -> np.ndarray:
         frames = _nearest_frames((distance**2).sum(axis=(1, 2)))
         resting[part + irises] = seen[frames][:, part + irises].mean(axis=0)
     return resting
-
-
-def _seen(track: LandmarkTrack) -> np.ndarray:
-    """Numbers of the frames in which the face was seen; all, if it never was."""
-    return np.flatnonzero(track.valid) if track.valid.any() else np.arange(track.num_frames)
 
 
 def _form(points: np.ndarray) -> np.ndarray:
@@ -169,7 +162,7 @@ def _part_aware_transforms(driving: LandmarkTrack, target: np.ndarray) -> np.nda
     rotations = nearest_rotation(driving.transforms[:, :3, :3])
     places = driving.transforms[:, :3, 3]
     start = nearest_rotation(target[:3, :3])
-    seen = _seen(driving)
+    seen = driving.seen
     frames = seen[_nearest_frames(((rotations[seen] - start) ** 2).sum(axis=(1, 2)))]
     reference = nearest_rotation(rotations[frames].mean(axis=0))
     place = places[frames].mean(axis=0)
