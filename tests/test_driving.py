@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 from echomimic.assets import FACE_BOX, PORTRAIT, VOICE
+from echomimic.audio.tokens import AudioTrack
+from echomimic.conditions import meet
 from echomimic.config import SamplingOptions
 from echomimic.driving import Driving
 from echomimic.errors import OptionsError
@@ -71,6 +73,19 @@ def test_a_voice_decides_length_and_rate_and_landmarks_go_on_as_told(animate):
         for end in ("hold", "loop", "cut")
     }
     assert lengths["hold"] == lengths["loop"] > lengths["cut"] == 3
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_landmarks_of_60_fps_are_brought_to_a_voice_of_25(seconds):
+    """Whichever of the two is longer: frame k is what the driver did k / 25 s after the start."""
+    voice = AudioTrack(torch.zeros(100, 5, 384), 25.0, 50)
+    points = np.ones((60 * seconds, 478, 3)) * np.arange(60 * seconds)[:, None, None]
+
+    track = meet(voice, LandmarkTrack(points, (64, 64), 60.0))
+
+    assert (track.fps, track.num_frames) == (25.0, 50)
+    expected = np.minimum(np.arange(50) * 2.4, 60 * seconds - 1)
+    np.testing.assert_allclose(track.points[:, 0, 0], expected, atol=1e-9)
 
 
 def test_length_cuts_landmarks(animate):

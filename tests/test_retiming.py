@@ -10,6 +10,7 @@ from echomimic.errors import OptionsError
 from echomimic.landmarks.camera import project
 from echomimic.landmarks.mesh import NUM_POINTS
 from echomimic.landmarks.track import LandmarkTrack
+from echomimic.motion import retime
 from echomimic.motion.retime import change_speed, fit_track, num_frames_lasting
 
 
@@ -34,6 +35,15 @@ def test_60_fps_serve_a_clip_of_25():
     track = fit_track(ramp(60, fps=60), 25, 25)
     assert (track.fps, track.num_frames) == (25, 25)
     np.testing.assert_allclose(frames(track), np.arange(25) * 2.4, atol=1e-9)
+
+
+def test_long_tracks_are_mixed_block_by_block_without_seams(monkeypatch):
+    track = replace(moving_face(20), blendshapes=np.random.default_rng(1).random((20, 52)))
+    whole = fit_track(track, 33, 40.0)
+    monkeypatch.setattr(retime, "BLOCK", 7)
+    parts = fit_track(track, 33, 40.0)
+    for name in retime.PER_FRAME:
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import OptionsError
 from ..landmarks.track import MAX_FPS, LandmarkTrack
+from .pose import points_of
 from .rotations import join_poses, split_poses, turned_towards
-from .space import face_space
 
+BLOCK = 1000  # frames that are mixed at once, so that an hour takes no more memory than it has to
 PER_FRAME = ("points", "mesh", "transforms", "blendshapes", "valid")  # arrays of a track
 ENDS = ("hold", "loop", "ping_pong", "cut")  # what happens where the track is over
 
@@ -75,60 +76,57 @@ def _neighbours(
 def _sampled(
     track: LandmarkTrack, before: np.ndarray, after: np.ndarray, share: np.ndarray
 ) -> LandmarkTrack:
-    if not share.any():  # exactly these frames, without the memory that mixing takes
+    if not share.any():
         return _picked(track, before)
-
-    def mixed(values: np.ndarray | None, mix: Callable = _mixed) -> np.ndarray | None:
-        return None if values is None else mix(values, before, after, share)
-
-    points = mixed(track.points)
-    mesh, transforms = mixed(track.mesh), mixed(track.transforms, _mixed_poses)
-    if mesh is not None:
-        points = _projected(track, points, mesh, transforms, before, after, share)
-    return replace(
-        track,
-        points=points,
-        mesh=mesh,
-        transforms=transforms,
-        blendshapes=mixed(track.blendshapes),
-        valid=track.valid[np.where(share < 0.5, before, after)],
-    )
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(share), BLOCK)]
+    mixed = [
+        _between(_picked(track, before[block]), _picked(track, after[block]), share[block])
+        for block in blocks
+    ]
+    return _changed(track, lambda name: np.concatenate([getattr(part, name) for part in mixed]))
 
 
 def _picked(track: LandmarkTrack, frames: np.ndarray) -> LandmarkTrack:
-    arrays = {name: getattr(track, name) for name in PER_FRAME}
-    known = {name: values[frames] for name, values in arrays.items() if values is not None}
-    return replace(track, **known)
+    return _changed(track, lambda name: getattr(track, name)[frames])
 
 
-def _mixed(
-    values: np.ndarray, before: np.ndarray, after: np.ndarray, share: np.ndarray
-) -> np.ndarray:
-    weight = share.reshape(-1, *[1] * (values.ndim - 1))
-    start = values[before]
-    return np.where(weight == 0, start, start + weight * (values[after] - start))
+def _changed(track: LandmarkTrack, new: Callable[[str], np.ndarray]) -> LandmarkTrack:
+    """The track with new arrays in the place of those that it has."""
+    known = [name for name in PER_FRAME if getattr(track, name) is not None]
+    return replace(track, **{name: new(name) for name in known})
 
 
-def _mixed_poses(
-    poses: np.ndarray, before: np.ndarray, after: np.ndarray, share: np.ndarray
-) -> np.ndarray:
-    scales, rotations, shifts = split_poses(poses)
-    turned = turned_towards(rotations[before], rotations[after], share)
-    mixed = join_poses(
-        _mixed(scales, before, after, share), turned, _mixed(shifts, before, after, share)
+def _between(start: LandmarkTrack, end: LandmarkTrack, share: np.ndarray) -> LandmarkTrack:
+    """From each frame of `start` a share (f,) of the way to the same frame of `end`."""
+
+    def mixed(name: str) -> np.ndarray:
+        a, b = getattr(start, name), getattr(end, name)
+        weight = share.reshape(-1, *[1] * (a.ndim - 1))
+        if name == "valid":
+            return np.where(weight < 0.5, a, b)
+        middle = _mixed_poses(a, b, share) if name == "transforms" else a + weight * (b - a)
+        return np.where(weight == 0, a, middle)
+
+    track = _changed(start, mixed)
+    if track.mesh is None:
+        return track
+    weight = share[:, None, None]
+    unexplained = (1 - weight) * _unexplained(start) + weight * _unexplained(end)
+    points = points_of(track.mesh, track.transforms, track.size) + unexplained
+    return replace(track, points=np.where(weight == 0, start.points, points))
+
+
+def _unexplained(track: LandmarkTrack) -> np.ndarray:
+    """What mesh and transforms do not say about the points (f, 478, 3)."""
+    return track.points - points_of(track.mesh, track.transforms, track.size)
+
+
+def _mixed_poses(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
+    (scales, rotations, shifts), (scales_end, rotations_end, shifts_end) = (
+        split_poses(poses) for poses in (start, end)
     )
-    return np.where(share[:, None, None] == 0, poses[before], mixed)
-
-
-def _projected(
-    track: LandmarkTrack,
-    points: np.ndarray,
-    mesh: np.ndarray,
-    transforms: np.ndarray,
-    *neighbours: np.ndarray,
-) -> np.ndarray:
-    """Points that agree with mesh and transforms as well as those of the track do."""
-    space = face_space(track)
-    unexplained = track.points - space.place(track.mesh, track.transforms)
-    explained = space.place(mesh, transforms) + _mixed(unexplained, *neighbours)
-    return np.where(neighbours[-1][:, None, None] == 0, points, explained)
+    return join_poses(
+        scales + share * (scales_end - scales),
+        turned_towards(rotations, rotations_end, share),
+        shifts + share[:, None] * (shifts_end - shifts),
+    )
