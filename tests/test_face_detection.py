@@ -120,7 +120,9 @@ def test_parity_shows_the_detector_swapped_channels(model, face):
 
 @pytest.mark.parametrize("path", [None, "nowhere/face_landmarker.task"])
 def test_a_missing_model_says_where_it_belongs(path):
-    with pytest.raises(WeightsError, match="into the models folder, or give the face box by hand"):
+    with pytest.raises(
+        WeightsError, match="get https://.*task.*into the models folder, or give the face"
+    ):
         find_face_box(np.zeros((8, 8, 3), np.uint8), path)
 
 

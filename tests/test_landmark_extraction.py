@@ -175,7 +175,9 @@ def test_of_many_faces_only_the_one_followed_is_kept(monkeypatch):
 
 
 def test_a_missing_model_offers_comfyuis_own_nodes():
-    with pytest.raises(WeightsError, match=r"models download --face.*Detect Face Landmarks"):
+    with pytest.raises(
+        WeightsError, match=r"get https.*into the models folder.*Detect Face Landmarks"
+    ):
         extract_track([np.zeros((8, 8, 3), np.uint8)], fps=FPS, landmarker=None)
 
 

@@ -22,6 +22,10 @@ from .face_box import Crop, FaceBox, box_from_landmarks, cut, largest_box
 
 LONGEST_SIDE = 1024  # pixels; larger pictures are searched on a reduced copy
 LANDMARKER = "face_landmarker*.task"
+LANDMARKER_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,9 @@ def open_landmarker(
     """
     if model_path is None or not Path(model_path).is_file():
         raise WeightsError(
-            f"The face landmarker {model_path or LANDMARKER} is missing: put "
-            "face_landmarker.task (`echomimic models download --face` gets it) "
-            f"into the models folder, or {instead}."
+            f"The face landmarker {model_path or LANDMARKER} is missing: get {LANDMARKER_URL} "
+            "(or run `echomimic models download --face`) and put it into the models folder, "
+            f"or {instead}."
         )
     try:
         from mediapipe.tasks.python import BaseOptions, vision

@@ -14,6 +14,10 @@ from ..landmarks.portrait import Portrait
 from ..landmarks.track import LandmarkTrack
 
 BY_HAND = "set its eyes, nose and mouth by hand (node EchoMimic Place Face)"
+WITHOUT_MEDIAPIPE = (
+    "find it in the portrait's crop with ComfyUI's own node Detect Face Landmarks (MediaPipe) and "
+    f"connect what EchoMimic Landmark Extract makes of that as portrait_landmarks, or {BY_HAND}"
+)
 
 
 def portrait_face(portrait: Portrait, landmarker: Path | None) -> LandmarkTrack:
@@ -24,7 +28,7 @@ def portrait_face(portrait: Portrait, landmarker: Path | None) -> LandmarkTrack:
     """
     pixels = ((portrait.image.float().cpu() + 1) * 127.5).clamp(0, 255).round()  # (3, H, W)
     pixels = pixels.to(torch.uint8).permute(1, 2, 0).contiguous()  # (H, W, 3)
-    with open_landmarker(landmarker, instead=BY_HAND) as opened:
+    with open_landmarker(landmarker, instead=WITHOUT_MEDIAPIPE) as opened:
         faces = look(opened, pixels) or look_in_parts(opened, pixels)
     if not faces:
         width, height = portrait.crop.size

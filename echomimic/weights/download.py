@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..config import variant
 from ..errors import WeightsError
-from ..landmarks.detect import find_landmarker
+from ..landmarks.detect import LANDMARKER_URL, find_landmarker
 from .files import COMPONENTS, find_file
 from .write import writing
 
@@ -25,10 +25,6 @@ SHARED_FILES = {
     "vae": ("sd-vae-ft-mse/config.json", "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"),
 }
 LANDMARKER = "face_landmarker_v2_with_blendshapes.task"
-LANDMARKER_URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
-    "face_landmarker.task"
-)
 LANDMARKER_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 TRUE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its variables
 TIMEOUT = 60  # seconds without an answer
