@@ -157,8 +157,8 @@ def test_an_unknown_variant_fetches_nothing(tmp_path):
 
 
 def test_offline_mode_of_huggingface_hub_is_honoured(tmp_path, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
     with pytest.raises(WeightsError, match=r"face_locator\.pth could not be fetched"):
         fetch_from_hub("BadToBest/EchoMimic", "face_locator.pth", tmp_path)
