@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from ..echomimic.config import LATENT_STRIDE
 from ..echomimic.media.video import to_uint8
 from ..echomimic.models.vae import decode_frames
-from .convert import audio_from_comfy, latents_from_latent
+from .convert import latents_from_latent
 from .vae import ComfyVAE
-from .video_file import file_inputs, save_video
+from .video_file import file_inputs, save_video, sound_input, sound_of
 
 
 class EchoMimicDecodeVideo(io.ComfyNode):
@@ -32,7 +32,8 @@ class EchoMimicDecodeVideo(io.ComfyNode):
                     min=1.0,
                     max=120.0,
                     step=0.01,
-                    tooltip="Connect the fps of EchoMimic Audio Encode, else lips and voice part.",
+                    tooltip="Connect the fps of EchoMimic Audio Encode, or of the landmarks where "
+                    "there is no voice, else lips and sound part.",
                 ),
                 *file_inputs(),
                 io.Boolean.Input(
@@ -41,9 +42,7 @@ class EchoMimicDecodeVideo(io.ComfyNode):
                     advanced=True,
                     tooltip="Cut pixels to 8 bit as the official code does, instead of rounding.",
                 ),
-                io.Audio.Input(
-                    "audio", optional=True, tooltip="Sound, cut or padded to the video."
-                ),
+                sound_input(),
             ],
             outputs=[io.Video.Output(display_name="video")],
         )
@@ -58,6 +57,6 @@ class EchoMimicDecodeVideo(io.ComfyNode):
             fps=fps,
             num_frames=len(latents),
             size=(width, height),
-            sound=None if audio is None else audio_from_comfy(audio),
+            sound=sound_of(audio),
             **file,
         )

@@ -9,11 +9,10 @@ from comfy_api.latest import Input, io
 
 from ..echomimic.errors import OptionsError
 from ..echomimic.landmarks.paste import paste_back
-from ..echomimic.media.sound import Sound
 from ..echomimic.media.video import to_uint8
 from ..echomimic.models.vae import decode_frames
 from . import types
-from .convert import audio_from_comfy, latents_from_latent
+from .convert import latents_from_latent
 from .face_crop import feather_input
 from .vae import ComfyVAE
 from .video_file import (
@@ -22,8 +21,9 @@ from .video_file import (
     is_image,
     pictures,
     save_video,
+    sound_input,
+    sound_of,
     video_frames,
-    video_sound,
 )
 
 PASTE_OPTIONS = ("feather", "colour_match", "landmarks")
@@ -64,8 +64,9 @@ class EchoMimicPasteBack(io.ComfyNode):
                     min=0.0,
                     max=120.0,
                     step=0.01,
-                    tooltip="Frames per second. Connect the fps of EchoMimic Audio Encode, else "
-                    "lips and voice part. 0: that of the face video, or of the original video.",
+                    tooltip="Frames per second. Connect the fps of EchoMimic Audio Encode, or of "
+                    "the landmarks where there is no voice, else lips and sound part. 0: that of "
+                    "the face video, or of the original video.",
                 ),
                 feather_input(),
                 io.Float.Input(
@@ -79,12 +80,7 @@ class EchoMimicPasteBack(io.ComfyNode):
                 ),
                 *file_inputs(),
                 io.Vae.Input("vae", optional=True, tooltip="Needed if the face is a latent."),
-                io.Audio.Input(
-                    "audio",
-                    optional=True,
-                    tooltip="Sound, cut or padded to the video. Without it, that of the face "
-                    "video, if it has one.",
-                ),
+                sound_input(" Without it, the sound of the face video, if it has one."),
                 types.Landmarks.Input(
                     "landmarks",
                     optional=True,
@@ -97,6 +93,8 @@ class EchoMimicPasteBack(io.ComfyNode):
     @classmethod
     def execute(cls, face, original, crop, fps, vae=None, audio=None, **options) -> io.NodeOutput:
         fps = fps or _own_rate(face, original)
+        if audio is None and isinstance(face, Input.Video):
+            audio = face
         frames, num_frames = _animated(face, vae, fps)
         one_picture = is_image(original) and len(original) == 1
         pasted = paste_back(
@@ -111,7 +109,7 @@ class EchoMimicPasteBack(io.ComfyNode):
             fps=fps,
             num_frames=num_frames,
             size=crop.crop.source_size,
-            sound=_sound(face, audio),
+            sound=sound_of(audio),
             **options,
         )
 
@@ -122,7 +120,7 @@ def _own_rate(*sources: object) -> float:
             return float(source.get_frame_rate())
     raise OptionsError(
         "No video is connected that tells the frame rate: set fps, best by connecting it from "
-        "EchoMimic Audio Encode."
+        "EchoMimic Audio Encode or from the landmarks."
     )
 
 
@@ -138,9 +136,3 @@ def _animated(face: object, vae: object | None, fps: float) -> tuple[Iterator[np
         return pictures(face), len(face)
     # Files can only be trusted after they were read; a face is small, so that is quickly done.
     return video_frames(face, fps), sum(1 for _ in video_frames(face, fps))
-
-
-def _sound(face: object, audio: dict | None) -> Sound | None:
-    if audio is not None:
-        return audio_from_comfy(audio)
-    return video_sound(face) if isinstance(face, Input.Video) else None

@@ -49,6 +49,16 @@ def file_inputs() -> list[io.Input]:
     ]
 
 
+def sound_input(without: str = "") -> io.Input:
+    """The sound that goes with a node's video."""
+    return io.MultiType.Input(
+        "audio",
+        [io.Audio, io.Video],
+        optional=True,
+        tooltip=f"Sound, or a video whose sound is taken; cut or padded to the video.{without}",
+    )
+
+
 def save_video(
     frames: Iterable[np.ndarray],
     *,
@@ -100,12 +110,14 @@ def video_frames(
             on_progress(number + 1, total)
 
 
-def video_sound(video: Input.Video) -> Sound | None:
-    """The sound of a VIDEO; None where it has none."""
-    source = _whole_file(video)
-    if isinstance(source, str):
-        return Path(source) if video_info(source).has_audio else None
-    audio = video.get_components().audio
+def sound_of(source: dict[str, Any] | Input.Video | None) -> Sound | None:
+    """The sound of an AUDIO or a VIDEO; None where there is none. Files are not read here."""
+    if not isinstance(source, Input.Video):
+        return None if source is None else audio_from_comfy(source)
+    file = _whole_file(source)
+    if isinstance(file, str):
+        return Path(file) if video_info(file).has_audio else None
+    audio = source.get_components().audio
     return None if audio is None or not audio["waveform"].numel() else audio_from_comfy(audio)
 
 

@@ -194,6 +194,29 @@ def test_a_face_video_in_a_longer_video_brings_its_rate_and_sound(pack, output, 
     assert not has_sound(paste(pack, crop(pack, photo())[0], original, info).args[0])
 
 
+@pytest.mark.parametrize(("lender", "heard"), [("loud", True), ("mute", False), ("part", True)])
+def test_a_video_lends_its_sound(pack, models, output, tmp_path, lender, heard):
+    source = video(tmp_path / "lender.mp4", [gradient(0)] * 5, sound=lender != "mute")
+    source = source.as_trimmed(0.1, 0.3) if lender == "part" else source
+    image, _, info = crop(pack, photo())
+    vae = pack["EchoMimicModelLoader"].execute(model="denoising_unet.pth", dtype="fp32").args[3]
+    latent = {"samples": torch.zeros(2, 4, 8, 8)}
+    decode = pack["EchoMimicDecodeVideo"].execute
+
+    with torch.inference_mode():
+        (plain,) = decode(latent, vae, fps=10.0, parity=False, audio=source, **FILE).args
+    (pasted,) = paste(pack, image, photo(), info, fps=10.0, audio=source).args
+
+    assert has_sound(plain) == has_sound(pasted) == heard
+
+
+def test_sound_of_a_file_is_taken_without_reading_its_frames(pack, tmp_path, monkeypatch):
+    source = video(tmp_path / "in.mp4", [gradient(0)] * 5, sound=True)
+    monkeypatch.setattr(type(source), "get_components", None)  # which holds all frames
+
+    assert module("nodes.video_file").sound_of(source) == tmp_path / "in.mp4"
+
+
 def test_videos_of_other_rates_are_brought_to_the_chosen_one(pack, output, tmp_path):
     original = video(tmp_path / "in.mp4", [gradient(20 * level) for level in range(6)])
     face, _, info = crop(pack, original)
