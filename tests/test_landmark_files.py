@@ -242,6 +242,15 @@ def test_a_header_that_declares_more_than_the_file_holds_reserves_nothing(saved,
     assert "cut off or damaged" in refusal(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("shape", ["(" * 9000, "{" * 9000, "-" * 9000 + "1", "[" * 99, "(True,)"])
+def test_a_header_that_python_cannot_parse_is_one_sentence(tmp_path, shape):
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    start = np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("points.npy", start + bytes(8))
+    assert "damaged or no .npz file" in refusal(tmp_path / "a.npz")
+
+
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for index in range(4):

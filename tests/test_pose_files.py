@@ -154,6 +154,14 @@ def test_what_is_not_there_is_said(tmp_path, name):
     assert f"There is no file or directory {tmp_path / name}" in refusal(tmp_path / name)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+@pytest.mark.parametrize("suffix", [".pkl", ".npy", ".npz"])
+def test_a_pipe_is_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(LandmarkError, match="There is no file"):
+        import_landmarks(tmp_path / f"a{suffix}")
+
+
 def test_a_file_of_another_kind_is_told_what_is_read(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"")
     assert "a.mp4 holds no landmarks that are known; give" in refusal(tmp_path / "a.mp4")

@@ -38,6 +38,8 @@ DAMAGED = (
 
 def read_array_pickle(path: Path) -> np.ndarray:
     """The array of numbers in a pickle file; raises `LandmarkError` for everything else."""
+    if not path.is_file():  # a pipe would never end
+        raise LandmarkError(f"There is no file {path}; check the name.")
     try:
         content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
     except OSError as error:
