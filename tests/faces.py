@@ -1,9 +1,10 @@
-"""A face drawn up in space, for tests of motion: no real person, all parts where they belong."""
+"""Faces of no real person: drawn up in space, all parts where they belong, and as if detected."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from echomimic.landmarks.detect import Face
 from echomimic.landmarks.mesh import LEFT_IRIS, LINES, NUM_POINTS, RIGHT_IRIS, SYNC_PARTS
 from echomimic.landmarks.track import LandmarkTrack
 from echomimic.motion.pose import points_of
@@ -68,3 +69,10 @@ def track_of(mesh, transforms, size=(512, 512), fps=24.0, **more) -> LandmarkTra
     mesh = np.broadcast_to(mesh, (len(transforms), NUM_POINTS, 3)).copy()
     points = points_of(mesh, transforms, size)
     return LandmarkTrack(points, size, fps, mesh=mesh, transforms=transforms, **more)
+
+
+def found_face(x, y=0.5, width=0.2, score=None) -> Face:
+    """A face of noise around x, y in shares of the picture, as a detector gives it."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (NUM_POINTS, 3))
+    scores = None if score is None else np.full(52, score)
+    return Face(noise * width + (x, y, 0), scores)

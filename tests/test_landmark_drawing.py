@@ -1,6 +1,7 @@
 """Points become coloured lines as the models know them, at any size, whatever the points are."""
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def drawn_edge_by_edge(points: np.ndarray, parts: set[str]) -> np.ndarray:
 
     for part, lines in LINES.items():
         for line in lines if part in parts else ():
-            for start, end in line.edges:
+            for start, end in pairwise(line.points):
                 if pixel(start) and pixel(end):
                     cv2.line(canvas, pixel(start), pixel(end), line.colour, 2)
     for part, squares in SQUARES.items():

@@ -8,13 +8,14 @@ from contextlib import nullcontext
 import av
 import numpy as np
 import pytest
+from faces import found_face
 from PIL import Image
 from support import inputs_dir, real_input
 
 from echomimic.errors import LandmarkError, MediaError, OptionsError, WeightsError
 from echomimic.landmarks import extract, search
 from echomimic.landmarks.camera import project
-from echomimic.landmarks.detect import Face, find_face_box
+from echomimic.landmarks.detect import find_face_box
 from echomimic.landmarks.extract import extract_file, extract_track, track_from_faces
 from echomimic.landmarks.face_box import crop_face
 from echomimic.landmarks.mesh import NUM_VERTICES
@@ -24,20 +25,16 @@ SIZE = (640, 480)
 FPS = 25.0
 
 
-def face(x, y=0.5, width=0.2, score=None):
-    """A face of noise around x, y."""
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (478, 3))
-    scores = None if score is None else np.full(52, score)
-    return Face(noise * width + (x, y, 0), scores)
-
-
 def middles(track):
     """Where the face of each frame is along the picture."""
-    return track.points[:, :, 0].mean(axis=1) - face(0.0).landmarks[:, 0].mean()
+    return track.points[:, :, 0].mean(axis=1) - found_face(0.0).landmarks[:, 0].mean()
 
 
 def test_the_largest_face_is_taken_in_each_frame():
-    frames = [[face(0.2, width=0.1), face(0.7, width=0.3)], [face(0.2, width=0.3), face(0.7)]]
+    frames = [
+        [found_face(0.2, width=0.1), found_face(0.7, width=0.3)],
+        [found_face(0.2, width=0.3), found_face(0.7)],
+    ]
 
     track = track_from_faces(frames, size=SIZE, fps=FPS, face="largest")
 
@@ -45,7 +42,11 @@ def test_the_largest_face_is_taken_in_each_frame():
 
 
 def test_the_nearest_face_is_followed_even_when_another_grows():
-    frames = [[face(0.2, width=0.3), face(0.7)], [face(0.25), face(0.7, width=0.4)], [face(0.3)]]
+    frames = [
+        [found_face(0.2, width=0.3), found_face(0.7)],
+        [found_face(0.25), found_face(0.7, width=0.4)],
+        [found_face(0.3)],
+    ]
 
     track = track_from_faces(frames, size=SIZE, fps=FPS)
 
@@ -55,9 +56,9 @@ def test_the_nearest_face_is_followed_even_when_another_grows():
 @pytest.mark.parametrize("number, expected", [(0, [0.2, 0.35, 0.5]), (1, [0.7, 0.55, 0.4])])
 def test_a_number_counts_from_the_left_once_and_is_followed_when_faces_cross(number, expected):
     frames = [
-        [face(0.7, 0.7), face(0.2, 0.3)],
-        [face(0.35, 0.3), face(0.55, 0.7)],
-        [face(0.4, 0.7), face(0.5, 0.3)],
+        [found_face(0.7, 0.7), found_face(0.2, 0.3)],
+        [found_face(0.35, 0.3), found_face(0.55, 0.7)],
+        [found_face(0.4, 0.7), found_face(0.5, 0.3)],
     ]
 
     track = track_from_faces(frames, size=SIZE, fps=FPS, face=number)
@@ -66,7 +67,7 @@ def test_a_number_counts_from_the_left_once_and_is_followed_when_faces_cross(num
 
 
 def test_a_lost_face_is_not_replaced_by_its_neighbour():
-    both, neighbour = [face(0.2), face(0.7)], [face(0.7)]
+    both, neighbour = [found_face(0.2), found_face(0.7)], [found_face(0.7)]
     frames = [both, neighbour, neighbour, both]
 
     track = track_from_faces(frames, size=SIZE, fps=FPS, face=0)
@@ -76,7 +77,7 @@ def test_a_lost_face_is_not_replaced_by_its_neighbour():
 
 
 def test_after_half_a_second_another_face_is_better_than_none():
-    frames = [[face(0.2), face(0.7)]] + [[face(0.7)]] * 20
+    frames = [[found_face(0.2), found_face(0.7)]] + [[found_face(0.7)]] * 20
 
     track = track_from_faces(frames, size=SIZE, fps=FPS)
 
@@ -85,7 +86,7 @@ def test_after_half_a_second_another_face_is_better_than_none():
 
 
 def test_a_face_that_is_always_alone_may_jump():
-    track = track_from_faces([[face(0.2)], [face(0.8)]], size=SIZE, fps=FPS)
+    track = track_from_faces([[found_face(0.2)], [found_face(0.8)]], size=SIZE, fps=FPS)
 
     assert track.valid.all()
 
@@ -95,7 +96,7 @@ def test_a_face_that_is_always_alone_may_jump():
     [("interpolate", [0.2, 0.2, 0.3, 0.4, 0.5, 0.5]), ("hold", [0.2, 0.2, 0.2, 0.2, 0.5, 0.5])],
 )
 def test_frames_without_a_face_are_filled_and_reported(missing, expected, caplog):
-    frames = [[], [face(0.2, score=0.0)], [], [], [face(0.5, score=0.9)], []]
+    frames = [[], [found_face(0.2, score=0.0)], [], [], [found_face(0.5, score=0.9)], []]
 
     with caplog.at_level(logging.WARNING):
         track = track_from_faces(frames, size=SIZE, fps=FPS, missing=missing, source="a.mp4")
@@ -109,7 +110,7 @@ def test_frames_without_a_face_are_filled_and_reported(missing, expected, caplog
 
 
 def test_blendshapes_are_known_in_all_frames_or_none():
-    frames = [[face(0.2, score=0.5)], [face(0.2)]]
+    frames = [[found_face(0.2, score=0.5)], [found_face(0.2)]]
 
     assert track_from_faces(frames, size=SIZE, fps=FPS).blendshapes is None
 
@@ -119,7 +120,7 @@ def test_blendshapes_are_known_in_all_frames_or_none():
     [
         ([], "nearest", "a.mp4 has no frames"),
         ([[], []], "nearest", "a.mp4 shows no face in any of its 2 frames; choose one"),
-        ([[face(0.5)]], 1, "a.mp4 shows at most 1 .* from 0; choose a lower number"),
+        ([[found_face(0.5)]], 1, "a.mp4 shows at most 1 .* from 0; choose a lower number"),
     ],
 )
 def test_no_face_at_all_is_one_sentence(frames, choice, message):
@@ -130,7 +131,7 @@ def test_no_face_at_all_is_one_sentence(frames, choice, message):
 @pytest.mark.parametrize("choice", [-1, "smallest", None])
 def test_a_choice_that_is_none_is_refused(choice):
     with pytest.raises(OptionsError, match="nearest, largest or by a number"):
-        track_from_faces([[face(0.5)]], size=SIZE, fps=FPS, face=choice)
+        track_from_faces([[found_face(0.5)]], size=SIZE, fps=FPS, face=choice)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_of_many_faces_only_the_one_followed_is_kept(monkeypatch):
         def faces(self, _picture):
             alive = [ref for ref in found if ref() is not None]
             assert len(alive) <= len(found) / 2 + 4
-            faces = [face(x) for x in (0.2, 0.4, 0.6, 0.8)]
+            faces = [found_face(x) for x in (0.2, 0.4, 0.6, 0.8)]
             found.extend(weakref.ref(one.landmarks) for one in faces)
             return faces
 

@@ -4,18 +4,12 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from faces import found_face
 
 from echomimic.errors import LandmarkError, WeightsError
-from echomimic.landmarks.detect import Face
 from echomimic.landmarks.portrait import prepare_portrait
 from echomimic.motion import portrait_face as module
 from echomimic.motion.portrait_face import check_face_in, portrait_face
-
-
-def face(x, width):
-    """Noise around x in shares of the picture."""
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (478, 3))
-    return Face(noise * width + (x, 0.5, 0))
 
 
 def portrait(face_box=None):
@@ -35,7 +29,7 @@ def found(monkeypatch):
 
 @pytest.mark.parametrize("face_box, expected", [(None, 0.3), ((130, 30, 170, 70), 0.75)])
 def test_of_two_faces_that_of_the_face_box_is_driven(found, face_box, expected):
-    found += [face(0.3, 0.4), face(0.75, 0.2)]
+    found += [found_face(0.3, width=0.4), found_face(0.75, width=0.2)]
     whole = portrait()
     chosen = module.Portrait(whole.image, whole.face_mask, whole.crop, face_box)
 
@@ -56,7 +50,7 @@ def test_without_the_model_both_other_ways_are_named():
 
 
 def test_a_face_of_another_picture_than_the_crop_is_refused(found):
-    found.append(face(0.5, 0.4))
+    found.append(found_face(0.5))
     track = portrait_face(portrait(), None)
     check_face_in(portrait(), track)
     larger = prepare_portrait(np.full((100, 100, 3), 128, np.uint8), (64, 64))

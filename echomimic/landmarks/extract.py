@@ -29,7 +29,7 @@ MAX_FACES = 4
 Missing = Literal["interpolate", "hold"]
 MISSING: tuple[Missing, ...] = get_args(Missing)
 OnProgress = Callable[[int, int], None]  # frames done, frames expected
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _INSTEAD = "use ComfyUI's own node Detect Face Landmarks (MediaPipe) and connect its face_landmarks"
 
 
@@ -176,7 +176,7 @@ def _filled(values: np.ndarray, valid: np.ndarray, missing: Missing) -> np.ndarr
 def _report(valid: np.ndarray, missing: Missing, source: str) -> None:
     lost = np.flatnonzero(~valid)
     done = "held" if missing == "hold" else "interpolated"
-    _log.warning(
+    log.warning(
         "%s: no face in %d of %d frames, first in frame %d; they are %s",
         source or "landmarks",
         len(lost),

@@ -21,10 +21,6 @@ class Line:
     colour: Colour
     points: tuple[int, ...]
 
-    @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        return tuple(zip(self.points, self.points[1:], strict=False))
-
 
 @dataclass(frozen=True)
 class Square:

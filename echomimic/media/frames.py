@@ -24,7 +24,7 @@ MOST_FPS = 240  # what is said to be faster has no frame rate, as streams from b
 DEFAULT_RATE = Fraction(25)  # where a file does not say
 PICTURE_FORMATS = ("image2", "_pipe")  # how the names of FFmpeg's picture readers end
 LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders by codec
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Video = Path | str | BinaryIO
 OnProgress = Callable[[int, int], None]  # frames done, frames expected
@@ -140,7 +140,7 @@ def _decoded(stream: av.VideoStream, name: str) -> Iterator[av.VideoFrame]:
         except FFmpegError:
             damaged += 1
     if damaged:
-        _log.warning("%s is damaged: %d of its packets were skipped", name, damaged)
+        log.warning("%s is damaged: %d of its packets were skipped", name, damaged)
 
 
 def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
@@ -159,7 +159,7 @@ def _packets(stream: av.VideoStream, name: str) -> Iterator[av.Packet]:
             if packet.size:
                 yield packet
     except FFmpegError as error:
-        _log.warning("%s breaks off: %s", name, error.strerror)
+        log.warning("%s breaks off: %s", name, error.strerror)
 
 
 def _rate(stream: av.VideoStream) -> Fraction:
@@ -270,7 +270,7 @@ def _warn_if_short(
     name: str, done: int, end: Fraction, duration: Fraction | None, rate: Fraction
 ) -> None:
     if duration is not None and end < duration - 2 / rate:
-        _log.warning(
+        log.warning(
             "The pictures of %s end early: %d frames (%.2f of %.2f s) could be read",
             name,
             done,

@@ -14,9 +14,7 @@ import numpy as np
 CLOSING, CLOSED, OPENING = 0.12, 0.06, 0.24
 DOUBLE_SHARE, DOUBLE_INTERVAL = 0.1, 0.5  # some blinks follow the last at once
 SHORTEST_INTERVAL = 0.5
-INTERVAL_SPREAD = (
-    0.7  # of its logarithm; most intervals are shorter than the mean, a few much longer
-)
+INTERVAL_SPREAD = 0.7  # of its logarithm: most are shorter than the mean, a few much longer
 
 SHORTEST_FIXATION, MORE_FIXATION = 0.25, 0.9  # seconds; the latter is a mean
 SACCADE = 0.04  # seconds

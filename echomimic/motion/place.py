@@ -17,6 +17,7 @@ from .pose import points_of
 from .rotations import join_poses, rotation_matrices
 
 HANDLES = ("left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner")
+EYES = ("right_eye", "left_eye")  # of the person; from left to right in the picture
 NOSE_TIP, MOUTH_CORNERS = 4, (61, 291)
 LEAST_DISTANCE = 0.02  # between two points, in the picture's smaller side
 IRIS_RADIUS = 0.58  # centimetres, nearly the same for all people
@@ -63,11 +64,8 @@ def place_face(points: np.ndarray, size: tuple[int, int], canonical: Canonical) 
 
 def _handles(mesh: np.ndarray) -> np.ndarray:
     """The places of a mesh (n, 3) that lie on the five points, (5, 3)."""
-    eyes = [mesh[list(without_irises(SYNC_PARTS[eye]))].mean(axis=0) for eye in _EYES]
+    eyes = [mesh[list(without_irises(SYNC_PARTS[eye]))].mean(axis=0) for eye in EYES]
     return np.stack([*eyes, mesh[NOSE_TIP], *mesh[list(MOUTH_CORNERS)]])
-
-
-_EYES = ("right_eye", "left_eye")  # of the person; from left to right in the picture
 
 
 def _with_irises(vertices: np.ndarray) -> np.ndarray:
@@ -80,14 +78,13 @@ def _with_irises(vertices: np.ndarray) -> np.ndarray:
 
 def _fitted_pose(handles: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The likeliest pose (1, 4, 4) that brings handles (5, 3) near points, by Gauss-Newton."""
-    state = _first_guess(handles, points, size)
+    state, step = _first_guess(handles, points, size), 1e-5
+    spread = np.linalg.norm(points.max(axis=0) - points.min(axis=0))
 
     def misfit(state: np.ndarray) -> np.ndarray:
         missed = (project(handles, _pose(state), size)[0] - points) / spread
         return np.concatenate([missed.ravel() / 0.05, state[:2] / LIKELY_TURN])
 
-    spread = np.linalg.norm(points.max(axis=0) - points.min(axis=0))
-    step = 1e-5
     for _ in range(FIT_STEPS):
         error = misfit(state)
         slope = np.stack([(misfit(state + d) - error) / step for d in step * np.eye(6)], axis=1)
