@@ -12,7 +12,7 @@ from echomimic.landmarks.metric import read_canonical
 from echomimic.motion.generate import blink_and_gaze
 from echomimic.motion.place import place_face, points_from_text
 from echomimic.motion.rotations import rotation_vectors
-from echomimic.motion.sync import synchronise
+from echomimic.motion.sync import METHODS, synchronise
 
 USUAL = np.array([(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)])
 TURN = np.array([(np.cos(0.7), np.sin(0.7)), (-np.sin(0.7), np.cos(0.7))])
@@ -85,9 +85,10 @@ def test_a_placed_face_can_blink(canonical):
     assert gap.min() < 0.01 < 2 < gap.max()
 
 
-def test_a_driver_moves_a_placed_face(canonical):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_driver_moves_a_placed_face(canonical, method):
     face = place_face(USUAL, (512, 512), canonical)
-    moved = synchronise(moving_face(12), face)
+    moved = synchronise(moving_face(12), face, method=method)
     nose = pixels(moved)[:, 4] - pixels(face)[0, 4]
     assert 5 < np.ptp(nose, axis=0).max() < 150  # pixels
     assert np.ptp(pixels(moved)[:, 14, 1] - pixels(moved)[:, 13, 1]) > 2  # the mouth opens

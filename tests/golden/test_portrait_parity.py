@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from support import GOLDEN, golden_arrays, golden_file, golden_json, inputs_dir, real_input
+from support import GOLDEN, golden_arrays, golden_file, golden_json, real_input
 
 from echomimic.config import Compatibility
 from echomimic.landmarks.detect import find_face_box
@@ -28,15 +28,6 @@ def stored_box(name: str):
     return largest_box(tuple(box) for box in sure)
 
 
-def picture_of(name: str) -> np.ndarray:
-    """The portrait of this name, whatever kind of file it is; skips the test if absent."""
-    folder = inputs_dir()
-    found = sorted((folder / "test_imgs").glob(f"{name}.*")) if folder else []
-    if not found:
-        pytest.skip(f"the portrait {name} is not at hand (set ECHOMIMIC_INPUTS)")
-    return read_image(found[0])
-
-
 def output_size() -> tuple[int, int]:
     stored = golden_json("face/k_mtcnn.json")
     return stored["W"], stored["H"]
@@ -58,7 +49,7 @@ def overlap(one, other) -> float:
 
 @pytest.mark.parametrize("name", pictures())
 def test_parity_reproduces_the_official_crop_and_mask(name):
-    picture = picture_of(name)
+    picture = read_image(real_input(f"test_imgs/{name}"))
     expected = read_image(golden_file(f"face/k_crop_{name}.png"))
 
     portrait = prepare_portrait(
@@ -73,7 +64,7 @@ def test_parity_reproduces_the_official_crop_and_mask(name):
 @pytest.mark.parametrize("name", pictures())
 @pytest.mark.parametrize("longest_side", [384, 512, 1024, None])
 def test_our_face_box_agrees_with_the_official_detector_at_any_scale(name, longest_side):
-    picture = picture_of(name)
+    picture = read_image(real_input(f"test_imgs/{name}"))
     model = real_input(LANDMARKER)
     pytest.importorskip("mediapipe")
     scale = longest_side / max(picture.shape) if longest_side else 1
