@@ -35,7 +35,7 @@ def inputs_dir() -> Path | None:
 
 
 def real_input(name: str) -> Path:
-    """A file of the real inputs; one named without suffix may have any. Skips where it is absent."""
+    """A file of the real inputs; a name without suffix may have any. Skips where it is absent."""
     folder = inputs_dir()
     pattern = name if Path(name).suffix else f"{name}.*"
     found = sorted(folder.glob(pattern)) if folder else []
