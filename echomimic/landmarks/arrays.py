@@ -22,7 +22,7 @@ from numpy.lib import format as npy
 
 from ..errors import LandmarkError
 
-MAX_BYTES = 2**30  # of one file, unpacked: an hour at 25 fps with mesh
+MAX_BYTES = 3 * 2**29  # of one file, unpacked: an hour at 30 fps with all that a track knows
 PLAIN_KINDS = "biufU"  # bool, integers, floats and text: what is nothing but its bytes
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 DAMAGED = (  # what zip, its decompressors and numpy raise for damaged files
@@ -75,7 +75,7 @@ def check_size(path: Path, size: int) -> None:
     if size > MAX_BYTES:
         raise LandmarkError(
             f"{path.name} would take {size / 2**30:.1f} GB unpacked, more than the "
-            f"{MAX_BYTES / 2**30:.0f} GB that landmarks may take; use a shorter track."
+            f"{MAX_BYTES / 2**30:.1f} GB that landmarks may take; use a shorter track."
         )
 
 
