@@ -35,7 +35,9 @@ class EchoMimicBlinkGaze(io.ComfyNode):
             "a driving clip. The mouth rests: leave it to the voice.",
             search_aliases=["echomimic blinking", "eye movement", "idle motion", "head movement"],
             inputs=[
-                types.Portrait.Input("portrait"),
+                types.Portrait.Input(
+                    "portrait", tooltip="Whose face will move, from EchoMimic Portrait."
+                ),
                 io.Int.Input(
                     "length",
                     default=120,
@@ -118,7 +120,9 @@ class EchoMimicLandmarkRetime(io.ComfyNode):
             "loop or cut where they end. With a voice, close the mouth while it is silent.",
             search_aliases=["echomimic landmark length", "loop landmarks", "ping pong", "fps"],
             inputs=[
-                types.Landmarks.Input("landmarks"),
+                types.Landmarks.Input(
+                    "landmarks", tooltip="Whose rate, length or speed to change."
+                ),
                 io.Float.Input(
                     "fps",
                     default=0.0,

@@ -122,7 +122,7 @@ class EchoMimicLandmarkSave(io.ComfyNode):
             search_aliases=["echomimic export landmarks", "save landmark track"],
             is_output_node=True,
             inputs=[
-                types.Landmarks.Input("landmarks"),
+                types.Landmarks.Input("landmarks", tooltip="What to save."),
                 io.String.Input(
                     "filename_prefix",
                     default="landmarks/EchoMimic",
@@ -156,7 +156,7 @@ class EchoMimicLandmarkPreview(io.ComfyNode):
             description="Draw landmarks as the model sees them, over pictures or on black.",
             search_aliases=["echomimic draw landmarks", "face mesh preview"],
             inputs=[
-                types.Landmarks.Input("landmarks"),
+                types.Landmarks.Input("landmarks", tooltip="What to draw."),
                 io.Int.Input(
                     "first_frame", default=0, min=0, max=1_000_000, tooltip="Where to begin."
                 ),

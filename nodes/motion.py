@@ -93,7 +93,9 @@ class EchoMimicLandmarkSmooth(io.ComfyNode):
                 "denoise landmarks",
             ],
             inputs=[
-                types.Landmarks.Input("landmarks"),
+                types.Landmarks.Input(
+                    "landmarks", tooltip="From a video: smooth them before EchoMimic Motion Sync."
+                ),
                 io.Float.Input(
                     "strength",
                     default=0.5,

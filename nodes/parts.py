@@ -43,7 +43,10 @@ class EchoMimicPartSelection(io.ComfyNode):
             search_aliases=["echomimic landmark editor", "facial parts", "expression gain"],
             is_output_node=True,  # so that the editor can be filled without a sampler
             inputs=[
-                types.Landmarks.Input("landmarks"),
+                types.Landmarks.Input(
+                    "landmarks",
+                    tooltip="On the portrait's face, from EchoMimic Motion Sync or Blink & Gaze.",
+                ),
                 io.Combo.Input(
                     "preset",
                     options=[*PRESETS, CUSTOM],
@@ -106,7 +109,9 @@ class EchoMimicPlaceFace(io.ComfyNode):
             search_aliases=["echomimic face by hand", "cartoon face", "painting face"],
             is_output_node=True,  # so that the points can be set on the picture
             inputs=[
-                types.Portrait.Input("portrait"),
+                types.Portrait.Input(
+                    "portrait", tooltip="Whose face it is; from EchoMimic Portrait."
+                ),
                 io.String.Input(
                     "points",
                     default="0.35,0.42 0.65,0.42 0.5,0.58 0.38,0.72 0.62,0.72",

@@ -11,6 +11,7 @@ from ..echomimic.errors import OptionsError
 from ..echomimic.landmarks.paste import paste_back
 from ..echomimic.media.video import to_uint8
 from ..echomimic.models.vae import decode_frames
+from ..echomimic.motion.retime import fit_track
 from . import types
 from .convert import latents_from_latent
 from .face_crop import feather_input
@@ -26,7 +27,7 @@ from .video_file import (
     video_frames,
 )
 
-PASTE_OPTIONS = ("feather", "colour_match", "landmarks")
+PASTE_OPTIONS = ("feather", "colour_match")
 
 
 class EchoMimicPasteBack(io.ComfyNode):
@@ -84,14 +85,18 @@ class EchoMimicPasteBack(io.ComfyNode):
                 types.Landmarks.Input(
                     "landmarks",
                     optional=True,
-                    tooltip="The landmarks that drove the face, for a mask that follows it.",
+                    tooltip="The landmarks that drove the face, for a mask that follows it. They "
+                    "are brought to fps; if they loop, take those of EchoMimic Landmark Retime, "
+                    "here and in the sampler.",
                 ),
             ],
             outputs=[io.Video.Output(display_name="video")],
         )
 
     @classmethod
-    def execute(cls, face, original, crop, fps, vae=None, audio=None, **options) -> io.NodeOutput:
+    def execute(
+        cls, face, original, crop, fps, vae=None, audio=None, landmarks=None, **options
+    ) -> io.NodeOutput:
         fps = fps or _own_rate(face, original)
         if audio is None and isinstance(face, Input.Video):
             audio = face
@@ -102,7 +107,8 @@ class EchoMimicPasteBack(io.ComfyNode):
             crop.crop,
             first_picture(original) if one_picture else pictures(original, fps),
             face_box=crop.face_box,
-            **{name: options.pop(name) for name in PASTE_OPTIONS if name in options},
+            landmarks=None if landmarks is None else fit_track(landmarks, num_frames, fps),
+            **{name: options.pop(name) for name in PASTE_OPTIONS},
         )
         return save_video(
             pasted,

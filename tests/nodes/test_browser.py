@@ -26,6 +26,10 @@ HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)] 
 DRAGGED_TO = (0.25, 0.3)
 COLOUR = (200, 80, 40)  # of the portrait
 TIMEOUT = 180  # seconds
+WORKFLOWS = {
+    path.stem: json.loads(path.read_text()) for path in (ROOT / "workflows").glob("*.json")
+}
+NO_FILE_CHOSEN = "400 (Bad Request)"  # of ComfyUI's own audio player, which asks for it anyway
 
 
 def playwright_folder() -> Path | None:
@@ -110,6 +114,12 @@ def placed(use, server) -> dict:
     return use("place_face.mjs", graph, result=result, **drag)
 
 
+@pytest.fixture(scope="module")
+def opened(use) -> dict:
+    """What was seen while the pack's workflows were opened."""
+    return use("workflows.mjs", {}, workflows=WORKFLOWS)
+
+
 def _node(info: dict, kind: str, **inputs) -> dict:
     known = info[kind]["input"]["required"]
     defaults = {name: spec[1].get("default") for name, spec in known.items() if len(spec) > 1}
@@ -185,6 +195,18 @@ def test_editor_takes_no_place_among_the_saved_values(seen):
     assert len(seen["saved"]) == len(widgets)
     assert seen["saved"][0] == inputs["preset"]
     assert seen["saved"][-1] == inputs["edits"]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflow_opens_without_complaint_and_every_value_in_its_place(opened, name):
+    seen = opened["opened"][name]
+    assert [said for said in seen["complaints"] if NO_FILE_CHOSEN not in said] == []
+    assert opened["pageErrors"] == []
+    nodes = [node for node in WORKFLOWS[name]["nodes"] if node["type"].startswith("EchoMimic")]
+    for node in nodes:
+        queued = seen["queued"][str(node["id"])]["inputs"]
+        values = {k: v for k, v in queued.items() if not isinstance(v, list)}
+        assert values.items() <= node.get("widgets_values_named", {}).items(), node["type"]
 
 
 def points_of(text: str) -> list[tuple[float, float]]:

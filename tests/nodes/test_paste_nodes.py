@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from faces import face, poses, track_of
 from support import ROOT
 
 PACK = str(ROOT).replace(".", "_x_")
@@ -168,6 +169,23 @@ def test_the_portrait_of_the_audio_mode_tells_where_to_paste_as_well(pack, outpu
     (video,) = paste(pack, image, photo(), portrait, fps=10.0).args
 
     assert video.get_dimensions() == (WIDTH, HEIGHT)
+
+
+def test_the_mask_follows_landmarks_in_time_whatever_their_rate(pack, output):
+    _, _, info = crop(pack, photo())
+    places = np.linspace((-9, 0, -30), (9, 0, -30), 10)
+    fast = track_of(face(), poses((0, 0, 0), places), fps=2 * FPS, size=(64, 64))
+    slow = track_of(face(), poses((0, 0, 0), places[::2]), fps=FPS, size=(64, 64))
+    still = track_of(face(), poses((0, 0, 0), places[:1]), fps=FPS, size=(64, 64))
+
+    black, choices = torch.zeros(5, 64, 64, 3), {"fps": FPS, "colour_match": 0.0}
+    pasted = [
+        decoded(paste(pack, black, photo(), info, landmarks=track, **choices)[0])
+        for track in (fast, slow, still)
+    ]
+
+    np.testing.assert_array_equal(pasted[0], pasted[1])
+    assert np.abs(np.subtract(pasted[0][4], pasted[2][4], dtype=int)).max() > 20
 
 
 def test_a_latent_is_decoded_on_the_way(pack, models, output):
