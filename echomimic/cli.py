@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cli_landmarks import add_driving_options, add_landmarks, driving
-from .cli_options import DEFAULT_MODELS, DTYPES, add_face_box, add_model_options, size
+from .cli_options import DEFAULT_MODELS, DTYPES, add_face_box, add_model_options, face_points, size
 from .cli_progress import Progress
 from .config import VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
@@ -153,6 +153,7 @@ def _animate(options: argparse.Namespace) -> None:
         fps=options.fps,
         length=_length(options),
         face_box=tuple(options.face_box) if options.face_box else None,
+        face_points=face_points(options),
         paste_back=options.paste_back,
     )
     sampling = _sampling_options(options)

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli_options import DEFAULT_MODELS, add_face_box, add_models_folder, size
+from .cli_options import DEFAULT_MODELS, add_face_box, add_models_folder, face_points, size
 from .cli_progress import Progress
 from .errors import OptionsError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .driving import Driving
     from .motion.parts import PartSelection
 
@@ -39,7 +37,6 @@ def add_driving_options(command: argparse.ArgumentParser) -> None:
     )
     _add_smoothing(command)
     command.add_argument("--landmarks-end", choices=ENDS, default="hold", help="if they end early")
-    _add_portrait_points(command)
 
 
 def driving(options: argparse.Namespace) -> Driving | None:
@@ -48,7 +45,7 @@ def driving(options: argparse.Namespace) -> Driving | None:
 
     source = options.driving or options.landmarks
     if source is None:
-        for name in ("parts", "selection", "sync", "portrait_points"):
+        for name in ("parts", "selection", "sync"):
             if getattr(options, name) is not None:
                 raise OptionsError(
                     f"--{name.replace('_', '-')} needs landmarks: give --driving or --landmarks."
@@ -63,7 +60,6 @@ def driving(options: argparse.Namespace) -> Driving | None:
         smoothing=options.smooth,
         selection=_selection(options),
         end=options.landmarks_end,
-        portrait_points=_portrait_points(options),
     )
 
 
@@ -98,7 +94,6 @@ def add_landmarks(commands: argparse._SubParsersAction) -> None:
     sync.add_argument("--parts", type=parts, default="all", help=f"{PARTS_HELP} (all)")
     _add_smoothing(sync)
     add_face_box(sync)
-    _add_portrait_points(sync)
     add_models_folder(sync)
 
     imported = actions.add_parser("import", help="folder of .pkl, or array → landmark file")
@@ -141,24 +136,6 @@ def _add_smoothing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--smooth", type=float, default=SMOOTHING, help=f"0 none, 1 strong ({SMOOTHING})"
     )
-
-
-def _add_portrait_points(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--portrait-points",
-        type=float,
-        nargs=10,
-        metavar="XY",
-        help="eyes, nose tip and mouth corners, each from left to right, in pixels of a portrait "
-        "that no detector finds a face in: x y x y …",
-    )
-
-
-def _portrait_points(options: argparse.Namespace) -> np.ndarray | None:
-    import numpy as np
-
-    given = options.portrait_points
-    return None if given is None else np.array(given).reshape(5, 2)
 
 
 def _face(text: str) -> str | int:
@@ -209,23 +186,26 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _sync(options: argparse.Namespace) -> None:
-    from .driving import Driving, driving_track
+    from .driving import Driving, box_by_hand, driving_track
     from .landmarks.detect import find_face_box
     from .landmarks.portrait import prepare_portrait
     from .landmarks.track_file import save_track
     from .media.image import read_image
 
     landmarker, picture = _landmarker(options), read_image(options.portrait)
-    box = tuple(options.face_box) if options.face_box else find_face_box(picture, landmarker)
+    points = face_points(options)
+    if options.face_box:
+        box = tuple(options.face_box)
+    elif points is not None:
+        box = box_by_hand(points, (picture.shape[1], picture.shape[0]), landmarker)
+    else:
+        box = find_face_box(picture, landmarker)
     portrait = prepare_portrait(picture, options.size, face_box=box)
     driven = Driving(
-        options.track,
-        method=options.sync,
-        smoothing=options.smooth,
-        selection=options.parts,
-        portrait_points=_portrait_points(options),
+        options.track, method=options.sync, smoothing=options.smooth, selection=options.parts
     )
-    save_track(driving_track(driven, portrait, landmarker, voiced=False), options.out)
+    track = driving_track(driven, portrait, landmarker, voiced=False, portrait_points=points)
+    save_track(track, options.out)
     sys.stderr.write(f"{options.out}\n")
 
 

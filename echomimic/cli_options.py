@@ -32,6 +32,7 @@ def add_models_folder(command: argparse.ArgumentParser) -> None:
 
 
 def add_face_box(command: argparse.ArgumentParser) -> None:
+    """Where the face is, for portraits in which it is not, or not rightly, found."""
     command.add_argument(
         "--face-box",
         type=float,
@@ -39,6 +40,21 @@ def add_face_box(command: argparse.ArgumentParser) -> None:
         metavar=("X0", "Y0", "X1", "Y1"),
         help="where the face is, in pixels of the portrait; default: found by MediaPipe",
     )
+
+    command.add_argument(
+        "--portrait-points",
+        type=float,
+        nargs=10,
+        metavar="XY",
+        help="a face by hand where none is found: eyes, nose tip and mouth corners, each from left "
+        "to right, as x y x y … in pixels of the portrait",
+    )
+
+
+def face_points(options: argparse.Namespace) -> tuple[tuple[float, float], ...] | None:
+    """The five points of `--portrait-points`."""
+    given = options.portrait_points
+    return None if given is None else tuple(zip(given[::2], given[1::2], strict=True))
 
 
 def size(text: str) -> tuple[int, int]:

@@ -123,7 +123,7 @@ def encode_face(
             "the model."
         )
     if landmarks is not None:
-        _warn_of_stretching(landmarks.size, portrait.crop.size)
+        _warn_of_another_picture(landmarks, portrait.crop.size)
         return DrawnFace(landmarks, portrait.crop.size)
     return encoder(portrait.face_mask[None].to(device, dtype))
 
@@ -143,11 +143,14 @@ def check_driving(variant: Variant, landmarks: object | None) -> None:
         )
 
 
-def _warn_of_stretching(source: tuple[int, int], size: tuple[int, int]) -> None:
-    if abs(source[0] * size[1] / (source[1] * size[0]) - 1) > MAX_STRETCH:
+def _warn_of_another_picture(landmarks: LandmarkTrack, size: tuple[int, int]) -> None:
+    width, height = landmarks.size
+    stretched = abs(width * size[1] / (height * size[0]) - 1) > MAX_STRETCH
+    just_extracted = landmarks.mesh is not None and landmarks.neutral is None
+    if stretched or just_extracted:
         log.warning(
-            "The landmarks lie in a picture of %dx%d pixels and are stretched to %dx%d; "
-            "fit them to the portrait by motion synchronisation.", *source, *size,
+            "The landmarks are those of a face in another picture (%dx%d), not of the portrait's; "
+            "fit them to it by motion synchronisation.", width, height,
         )  # fmt: skip
 
 

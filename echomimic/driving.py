@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from .errors import LandmarkError
 from .landmarks.extract import extract_file
+from .landmarks.face_box import FaceBox, box_from_landmarks
 from .landmarks.metric import Canonical, read_canonical, with_mesh
 from .landmarks.portrait import Portrait
 from .landmarks.pose_files import import_landmarks
@@ -21,6 +22,8 @@ from .motion.place import place_face
 from .motion.portrait_face import portrait_face
 from .motion.smooth import smooth_track
 from .motion.sync import synchronise
+
+Points = Sequence[tuple[float, float]]  # five, in pixels: eyes, nose tip, mouth corners
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,6 @@ class Driving:
     smoothing: float = 0.5  # 0 to 1, before synchronisation
     selection: PartSelection | None = None  # None: all parts, without the mouth where a voice is
     end: str = "hold"  # of motion.retime: how it goes on where the voice is longer
-    portrait_points: np.ndarray | None = None  # (5, 2) pixels of the picture: motion.place
 
     @classmethod
     def by_video(cls, path: Path, **options: Any) -> Driving:
@@ -52,35 +54,49 @@ def driving_track(
     landmarker: Path | None,
     *,
     voiced: bool,
+    portrait_points: Points | None = None,
+    seconds: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LandmarkTrack:
     """The landmarks of the clip in the portrait's picture, with the parts that are drawn.
 
-    Raises what its steps raise: `LandmarkError`, `MediaError`, `WeightsError`.
+    `portrait_points` stand for a face that no detector finds; `seconds` is how much of a driving
+    video is wanted. Raises what its steps raise: `LandmarkError`, `MediaError`, `WeightsError`.
     """
     if driving.is_video:
-        track = extract_file(driving.source, landmarker=landmarker, on_progress=on_progress)
+        track = extract_file(
+            driving.source, landmarker=landmarker, seconds=seconds, on_progress=on_progress
+        )
     elif isinstance(driving.source, LandmarkTrack):
         track = driving.source
     else:
         track = import_landmarks(driving.source)
     if driving.method is not None:
-        track = _fitted(track, driving, portrait, landmarker)
-    selection = driving.selection or preset("all but mouth" if voiced else "all")
-    return select_parts(track, selection)
+        if track.mesh is None:
+            track = with_mesh(track, canonical_face(landmarker))
+        face = _face_of(portrait, portrait_points, landmarker)
+        track = synchronise(smooth_track(track, driving.smoothing), face, method=driving.method)
+    return select_parts(track, driving.selection or preset("all but mouth" if voiced else "all"))
 
 
-def _fitted(
-    track: LandmarkTrack, driving: Driving, portrait: Portrait, landmarker: Path | None
+def _face_of(portrait: Portrait, points: Points | None, landmarker: Path | None) -> LandmarkTrack:
+    if points is None:
+        return portrait_face(portrait, landmarker)
+    in_crop = portrait.crop.to_crop(np.array(points, dtype=np.float64))
+    return face_by_hand(in_crop, portrait.crop.size, landmarker)
+
+
+def face_by_hand(
+    points: Points | np.ndarray, size: tuple[int, int], landmarker: Path | None
 ) -> LandmarkTrack:
-    if track.mesh is None:
-        track = with_mesh(track, canonical_face(landmarker))
-    if driving.portrait_points is None:
-        face = portrait_face(portrait, landmarker)
-    else:
-        points = portrait.crop.to_crop(driving.portrait_points) / portrait.crop.size
-        face = place_face(points, portrait.crop.size, canonical_face(landmarker))
-    return synchronise(smooth_track(track, driving.smoothing), face, method=driving.method)
+    """A generic face on five points in pixels of a picture of `size` (width, height)."""
+    return place_face(np.array(points) / size, size, canonical_face(landmarker))
+
+
+def box_by_hand(points: Points, size: tuple[int, int], landmarker: Path | None) -> FaceBox:
+    """The box, in pixels, of the generic face on five points of a picture of `size`."""
+    face = face_by_hand(points, size, landmarker)
+    return box_from_landmarks(face.points[0], *size)
 
 
 def canonical_face(landmarker: Path | None) -> Canonical:

@@ -25,7 +25,7 @@ from .conditions import (
 )
 from .config import Compatibility, SamplingOptions, variant
 from .denoiser import Denoiser, check_sampling, sample_clip
-from .driving import Driving, driving_track
+from .driving import Driving, Points, box_by_hand, driving_track
 from .landmarks.detect import find_face_box, find_landmarker
 from .landmarks.face_box import FaceBox
 from .landmarks.paste import paste_back
@@ -45,7 +45,7 @@ from .weights.files import ModelFiles, find_models
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]  # stage, done, total
-STAGES = ("landmarks", "voice", "sampling", "decoding")
+STAGES = ("voice", "landmarks", "sampling", "decoding")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class ClipOptions:
     fps: float = 24.0
     length: int | None = None  # frames; None: as long as the voice
     face_box: FaceBox | None = None  # pixels of the picture; None: found by MediaPipe
+    face_points: Points | None = None  # by hand, for a face that is not found: motion.place
     paste_back: bool = False  # into the whole picture, instead of the crop alone
 
 
@@ -145,7 +146,8 @@ class EchoMimic:
         check_sampling(options)
         compatibility = options.compatibility
         picture = read_image(Path(portrait))
-        prepared = self.prepare_portrait(picture, clip.size, clip.face_box, compatibility)
+        box = clip.face_box or self._box_by_hand(picture, clip.face_points)
+        prepared = self.prepare_portrait(picture, clip.size, box, compatibility)
         voice, landmarks = self.drive(prepared, audio, clip, driving, compatibility, on_progress)
         conditions = self.encode_conditions(prepared, voice, landmarks, compatibility)
         latents = self.sample(conditions, options, on_window=_stage(on_progress, "sampling"))
@@ -177,21 +179,29 @@ class EchoMimic:
         """What the clip's frames hear, and the landmarks that move them in the portrait."""
         landmarks = voice = None
         check_driving(self.variant, driving)
+        if audio is not None:
+            speech = read_speech(Path(audio), int16=compatibility.int16_audio)
+            on_voice = _stage(on_progress, "voice")
+            voice = self.encode_voice(speech, clip.fps, clip.length, compatibility, on_voice)
         if driving is not None:
             landmarks = driving_track(
                 driving,
                 portrait,
                 self.landmarker,
-                voiced=audio is not None,
+                voiced=voice is not None,
+                portrait_points=clip.face_points,
+                seconds=_seconds(voice, clip, driving),
                 on_progress=_stage(on_progress, "landmarks"),
             )
-        if audio is not None:
-            speech = read_speech(Path(audio), int16=compatibility.int16_audio)
-            on_voice = _stage(on_progress, "voice")
-            voice = self.encode_voice(speech, clip.fps, clip.length, compatibility, on_voice)
-        elif landmarks is not None and clip.length is not None:
+        if voice is None and landmarks is not None and clip.length is not None:
             landmarks = fit_track(landmarks, clip.length, landmarks.fps, "cut")
         return voice, meet(voice, landmarks, driving.end if driving else "hold")
+
+    def _box_by_hand(self, picture: np.ndarray, points: Points | None) -> FaceBox | None:
+        if points is None:
+            return None
+        size = (picture.shape[1], picture.shape[0])
+        return box_by_hand(points, size, self.landmarker)
 
     def prepare_portrait(
         self,
@@ -277,6 +287,15 @@ class EchoMimic:
 def _single(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for chunk in chunks:
         yield from chunk
+
+
+def _seconds(voice: AudioTrack | None, clip: ClipOptions, driving: Driving) -> float | None:
+    """How much of a driving video the clip needs; None: all of it."""
+    if voice is not None:
+        return voice.num_frames / voice.fps
+    if clip.length is None or driving.soundtrack is None:
+        return None
+    return clip.length / video_info(driving.soundtrack).fps
 
 
 def _soundtrack(audio: Path | str | None, driving: Driving | None) -> Path | None:

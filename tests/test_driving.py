@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from faces import face, poses, track_of
 from PIL import Image
 
 from echomimic.assets import FACE_BOX, PORTRAIT, VOICE
@@ -111,12 +112,15 @@ def test_pasting_back_shows_the_whole_picture(animate):
     assert corner.mean() < 3  # far from the face nothing changed, but for the encoding
 
 
-def test_landmarks_of_another_aspect_are_warned_about(animate, caplog):
-    animate(None, Driving(face_track(1, size=(48, 64))))
-    assert "stretched to 64x48" in caplog.text
-    caplog.clear()
-    animate(None, Driving(face_track(1, size=CLIP.size)))
-    assert "stretched" not in caplog.text
+def test_landmarks_of_another_picture_are_warned_about(animate, caplog):
+    driver = track_of(face(), poses((0, 0, 0), (0, 0, -40)), size=CLIP.size)
+    for foreign in (face_track(1, size=(48, 64)), driver):
+        animate(None, Driving(foreign))
+        assert "not of the portrait's" in caplog.text
+        caplog.clear()
+    for own in (face_track(1, size=CLIP.size), replace(driver, neutral=driver.mesh[0])):
+        animate(None, Driving(own))
+        assert "not of the portrait's" not in caplog.text
 
 
 def test_contradictions_are_explained_before_anything_is_loaded(tiny_models, tmp_path):

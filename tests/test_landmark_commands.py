@@ -145,6 +145,26 @@ class TestAnimate:
             video = container.streams.video[0]
             assert (video.width, video.height) == picture.size
 
+    def test_points_by_hand_say_where_the_face_is_for_a_voice_too(
+        self, run, tiny_models, models, tmp_path, caplog
+    ):
+        blank = tmp_path / "blank.png"
+        Image.new("RGB", (128, 128), (90, 120, 90)).save(blank)
+        points = [45, 54, 83, 54, 64, 74, 49, 92, 79, 92]
+        status, shown = run(
+            "animate", "--portrait", blank, "--audio", VOICE, "--out", tmp_path / "out.mp4",
+            "--models", tiny_models, "--models", models, "--size", "64", "--length", "2",
+            "--steps", "1", "--portrait-points", *points,
+        )  # fmt: skip
+        assert status == 0, shown
+        assert "No face box is known" not in caplog.text
+
+    def test_a_missing_voice_is_noticed_before_the_driving_video_is_searched(self, animate, models):
+        driven = ("--driving", PORTRAIT, "--models", models)
+        status, shown = animate(*driven, "--audio", "nowhere.wav")
+        assert status == 1
+        assert "nowhere.wav" in shown and "landmarks:" not in shown
+
     def test_a_selection_file_gives_gains(self, animate, track, tmp_path):
         (tmp_path / "s.json").write_text('{"on": ["nose"], "gains": {"nose": 0.5}}')
         assert animate("--landmarks", track, "--selection", tmp_path / "s.json")[0] == 0
@@ -184,3 +204,6 @@ class TestAnimate:
         assert status == 0, shown
         with av.open(str(tmp_path / "out.mp4")) as container:
             assert sum(1 for _ in container.decode(video=0)) == 3
+
+        status, shown = animate("--driving", clip, "--models", models, "--length", "2")
+        assert status == 0 and "2/2" in shown  # no more of the video is searched than is used

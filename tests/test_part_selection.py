@@ -193,10 +193,13 @@ def test_edits_move_evenly_between_their_times_and_hold_outside():
     np.testing.assert_allclose(shift[15:], shift[-1], rtol=1e-6)
 
 
-def test_a_selection_survives_json():
+def test_a_selection_is_read_from_json():
     keys = (PartEdit(0.5, (0.1, -0.2), 1.2, 5.0), PartEdit(1.0))
+    first = {"part": "mouth", "time": 0.5, "offset": [0.1, -0.2], "scale": 1.2, "rotation": 5}
+    edits = [first, {"part": "mouth", "time": 1}]
+    text = {"on": ["mouth"], "gains": {"mouth": 1.5}, "head_gain": 0.5, "edits": edits}
     selection = PartSelection({"mouth": PartSetting(gain=1.5, edits=keys)}, head_gain=0.5)
-    assert selection_from_json(selection.to_json()) == selection
+    assert selection_from_json(json.dumps(text)) == selection
     assert selection_from_json("{}") == PartSelection()
 
 

@@ -19,7 +19,7 @@ from echomimic.pipeline import STAGES, ClipOptions, EchoMimic, Networks
 
 FRAMES = 3
 CLIP = ClipOptions(size=(64, 48), fps=10.0, length=FRAMES, face_box=FACE_BOX)
-VOICED = STAGES[1:]  # without landmarks
+VOICED = tuple(stage for stage in STAGES if stage != "landmarks")
 QUICK = SamplingOptions(num_inference_steps=1, guidance_scale=1.0)
 
 

@@ -7,8 +7,10 @@ frame is kept small: the mesh and pose of all frames are computed at the end.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,11 +42,13 @@ def extract_file(
     fps: float | None = None,
     face: FaceChoice = "nearest",
     missing: Missing = "interpolate",
+    seconds: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> LandmarkTrack:
     """The landmarks in a video file, or in a picture file: one frame then.
 
-    `fps` resamples the video, which else keeps its own rate. Raises `MediaError` for files that
+    `fps` resamples the video, which else keeps its own rate; `seconds` is how much of it is
+    looked at, from its start. Raises `MediaError` for files that
     cannot be read, and as `extract_track`.
     """
     path = Path(path)
@@ -54,8 +58,12 @@ def extract_file(
     info = video_info(path)
     rate = fps or info.fps
     expected = None if info.duration is None else round(info.duration * rate)
+    frames: Iterable[np.ndarray] = read_frames(path, fps=fps)
+    if seconds is not None:
+        wanted = max(1, math.ceil(seconds * rate - 1e-6))
+        frames, expected = islice(frames, wanted), min(wanted, expected or wanted)
     return extract_track(
-        read_frames(path, fps=fps),
+        frames,
         fps=rate,
         num_frames=expected,
         on_progress=on_progress,

@@ -95,18 +95,6 @@ class PartSelection:
         }
         return replace(self, parts=settings)
 
-    def to_json(self) -> str:
-        """As `selection_from_json` reads it."""
-        settings = self.parts.items()
-        edits = [_edit_entry(part, edit) for part, setting in settings for edit in setting.edits]
-        entries = {
-            "on": [part for part, setting in settings if setting.on],
-            "gains": {part: setting.gain for part, setting in settings if setting.gain != 1},
-            "head_gain": self.head_gain,
-            "edits": edits,
-        }
-        return json.dumps(entries)
-
 
 def _of_parts(parts: Iterable[str], gain: float = 1.0) -> PartSelection:
     return PartSelection({part: PartSetting(part in parts, gain) for part in PARTS})
@@ -190,16 +178,6 @@ def _edit(entry: Any, name: str) -> tuple[str, PartEdit]:
     }
     x, y = (_number(share, f'The "offset" of {name.lower()}') for share in offset)
     return entry["part"], PartEdit(offset=(x, y), **numbers)
-
-
-def _edit_entry(part: str, edit: PartEdit) -> dict[str, Any]:
-    return {
-        "part": part,
-        "time": edit.time,
-        "offset": list(edit.offset),
-        "scale": edit.scale,
-        "rotation": edit.rotation,
-    }
 
 
 def _loaded(text: str, what: str) -> Any:
