@@ -133,13 +133,13 @@ def check_driving(variant: Variant, landmarks: object | None) -> None:
     wants_landmarks = variant.landmark_channels == 3
     if wants_landmarks and landmarks is None:
         raise OptionsError(
-            f"Variant {variant.name!r} is driven by landmarks and was given none; "
-            "give it a landmark track, or choose 'audio' or 'audio_acc'."
+            f"Variant {variant.name!r} is driven by landmarks and was given none; give it "
+            "landmarks, or choose 'audio' or 'audio_acc' (denoising_unet without _pose)."
         )
     if not wants_landmarks and landmarks is not None:
         raise OptionsError(
-            f"Variant {variant.name!r} takes no landmarks; "
-            "choose 'landmark' or 'landmark_acc', or leave the landmarks out."
+            f"Variant {variant.name!r} takes no landmarks; choose 'landmark' or 'landmark_acc' "
+            "(denoising_unet_pose), or leave the landmarks out."
         )
 
 
@@ -164,7 +164,7 @@ def meet(
     is given.
     """
     if audio is None and landmarks is None:
-        raise OptionsError("Nothing drives the face: give a voice, landmarks, or both.")
+        raise OptionsError("Nothing drives the face: give it a voice, landmarks, or both.")
     if audio is None or landmarks is None:
         return landmarks
     return fit_track(landmarks, audio.num_frames, audio.fps, end)
