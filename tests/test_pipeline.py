@@ -263,6 +263,8 @@ class TestCommand:
         figures = json.loads(path.read_text())
         assert figures["seconds_per_guided_window"] > 0
         assert figures["peak_bytes"] > figures["weights_bytes"] > 0
+        assert figures["seconds_to_sync_1000_frames_part_aware"] > 0
+        assert figures["landmark_frames_drawn_per_second"] > 0
         assert "tflop_per_guided_window" in capsys.readouterr().out
 
     def test_models_can_be_made_converted_and_looked_at(self, tmp_path, capsys):
