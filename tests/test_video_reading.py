@@ -1,5 +1,6 @@
 """Videos as pictures: any rate, any rotation, any pixel format, and files that break off."""
 
+import gc
 import io
 import logging
 from fractions import Fraction
@@ -12,6 +13,7 @@ from support import real_input
 
 from echomimic.errors import MediaError
 from echomimic.media.frames import is_picture, read_frames, video_info
+from echomimic.media.video import write_video
 
 WIDTH, HEIGHT = 64, 48
 RED, BLUE = (200, 30, 60), (20, 40, 190)
@@ -371,3 +373,18 @@ def test_a_real_video_is_read_whole():
     count = sum(1 for _ in read_frames(path))
 
     assert count == info.num_frames
+
+
+def test_frames_do_not_wait_for_the_garbage_collector(tmp_path):
+    """A frame that refers to itself stays in memory, and frames of 4K are large."""
+    path = tmp_path / "clip.mp4"
+    frames = (np.full((48, 64, 3), 10 * level, np.uint8) for level in range(12))
+    write_video(path, frames, fps=12, num_frames=12, size=(64, 48))
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in read_frames(path)) == 12
+        left = [one for one in gc.get_objects() if isinstance(one, av.VideoFrame)]
+    finally:
+        gc.enable()
+    assert len(left) <= 1  # the first, which is asked how it is turned

@@ -52,7 +52,8 @@ def video_info(video: Video) -> VideoInfo:
         if first is None:
             raise _empty(video)
         size = _shown_size(first, stream)
-        height, width = _picture(first, size, VideoReformatter()).shape[:2]
+        turn = _display_matrix(first)
+        height, width = _picture(first, size, turn, VideoReformatter()).shape[:2]
         duration = _duration(stream)
         return VideoInfo(
             (width, height),
@@ -81,12 +82,13 @@ def read_frames(
         duration = _duration(stream)
         expected = 0 if duration is None else round(duration * rate)
         clock, converter = _Clock(stream, own_rate), VideoReformatter()
-        size, done = None, 0
+        size, turn, done = None, None, 0
         for frame, repeats in _resampled(clock.timed(_decoded(stream, name)), rate, clock):
             if not repeats:
                 continue
-            size = size or _shown_size(frame, stream)
-            picture = _picture(frame, size, converter)
+            if size is None:
+                size, turn = _shown_size(frame, stream), _display_matrix(frame)
+            picture = _picture(frame, size, turn, converter)
             for _ in range(repeats):
                 yield picture
                 done += 1
@@ -230,8 +232,21 @@ def _shown_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]
     return max(1, round(frame.width * aspect)), frame.height
 
 
+def _display_matrix(frame: av.VideoFrame) -> list[int] | None:
+    """How stored pixels lie in the picture shown, where the file says.
+
+    To be asked of the first frame only: a frame that was asked refers to itself from then on, and
+    stays in memory until Python looks for such circles, which with 4K takes gigabytes.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return None if matrix is None else np.frombuffer(matrix, dtype=np.int32).tolist()
+
+
 def _picture(
-    frame: av.VideoFrame, size: tuple[int, int], converter: VideoReformatter
+    frame: av.VideoFrame,
+    size: tuple[int, int],
+    turn: list[int] | None,
+    converter: VideoReformatter,
 ) -> np.ndarray:
     """A frame as it is shown. To use the converter again saves half the time."""
     width, height = size
@@ -245,7 +260,7 @@ def _picture(
         src_color_range=int(frame.color_range),
         dst_colorspace=int(Colorspace.ITU601),  # of RGB: means nothing, but is asked for
     )
-    return _upright(_over_white(converted.to_ndarray()), frame)
+    return _upright(_over_white(converted.to_ndarray()), turn)
 
 
 def _over_white(pixels: np.ndarray) -> np.ndarray:
@@ -255,12 +270,11 @@ def _over_white(pixels: np.ndarray) -> np.ndarray:
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+def _upright(pixels: np.ndarray, turn: list[int] | None) -> np.ndarray:
     """The display matrix maps stored x y (right, down) to shown ones; quarter turns and mirrors."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
+    if turn is None:
         return pixels
-    a, b, _, c, d, *_ = np.frombuffer(matrix, dtype=np.int32).tolist()
+    a, b, _, c, d, *_ = turn
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
