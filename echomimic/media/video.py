@@ -19,7 +19,6 @@ from .soundtrack import Soundtrack
 
 BT709 = 1  # FFmpeg's number for it, for matrix, primaries and transfer alike
 LIMITED_RANGE = 1  # luma 16..235, what players expect of H.264
-SMALL = 384**2  # pixels up to which more threads do not encode faster, only take memory unevenly
 
 
 def to_uint8(images: Tensor, *, truncate: bool = False) -> np.ndarray:
@@ -100,7 +99,6 @@ class _Encoder:
             self._video.width, self._video.height = width + width % 2, height + height % 2
             self._video.pix_fmt = "yuv420p"
             self._video.options = {"crf": str(crf)}
-            self._video.codec_context.thread_count = 1 if width * height <= SMALL else 0  # 0: auto
             self._tag_colours()
         self._audio = None
 
