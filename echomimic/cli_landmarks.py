@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from .cli_options import DEFAULT_MODELS, add_face_box, add_models_folder, face_points, size
 from .cli_progress import Progress
 from .errors import OptionsError
+from .motion.retime import ENDS
+from .motion.smooth import STRENGTH
+from .motion.sync import METHODS
 
 if TYPE_CHECKING:
     from .driving import Driving
     from .motion.parts import PartSelection
 
-METHODS = ("part_aware", "official")
 NO_METHOD = "none"
-ENDS = ("hold", "loop", "ping_pong", "cut")
-SMOOTHING = 0.5
 PARTS_HELP = "all, all-but-mouth, eyes-and-brows, head-pose-only, or parts like left_eye,nose"
 
 
@@ -51,16 +51,14 @@ def driving(options: argparse.Namespace) -> Driving | None:
                     f"--{name.replace('_', '-')} needs landmarks: give --driving or --landmarks."
                 )
         return None
-    is_video = options.driving is not None
-    method = options.sync or ("part_aware" if is_video else NO_METHOD)
-    return Driving(
-        source,
-        is_video=is_video,
-        method=None if method == NO_METHOD else method,
-        smoothing=options.smooth,
-        selection=_selection(options),
-        end=options.landmarks_end,
-    )
+    chosen = {
+        "smoothing": options.smooth,
+        "selection": _selection(options),
+        "end": options.landmarks_end,
+    }
+    if options.sync is not None:
+        chosen["method"] = None if options.sync == NO_METHOD else options.sync
+    return (Driving if options.driving is None else Driving.by_video)(source, **chosen)
 
 
 def add_landmarks(commands: argparse._SubParsersAction) -> None:
@@ -89,7 +87,7 @@ def add_landmarks(commands: argparse._SubParsersAction) -> None:
     sync.add_argument("track", type=Path)
     sync.add_argument("portrait", type=Path)
     sync.add_argument("out", type=Path, help=".npz to write")
-    sync.add_argument("--sync", choices=METHODS, default="part_aware")
+    sync.add_argument("--sync", choices=METHODS, default=METHODS[0])
     sync.add_argument("--size", type=size, default=(512, 512), help="of the video to be made")
     sync.add_argument("--parts", type=parts, default="all", help=f"{PARTS_HELP} (all)")
     _add_smoothing(sync)
@@ -134,7 +132,7 @@ def _selection(options: argparse.Namespace) -> PartSelection | None:
 
 def _add_smoothing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--smooth", type=float, default=SMOOTHING, help=f"0 none, 1 strong ({SMOOTHING})"
+        "--smooth", type=float, default=STRENGTH, help=f"0 none, 1 strong ({STRENGTH})"
     )
 
 

@@ -115,7 +115,7 @@ def encode_face(
     landmarks, in the portrait's picture, which are drawn and encoded while sampling. Raises
     `OptionsError` where the input does not suit the variant.
     """
-    check_driving(variant, landmarks)
+    check_driving(variant, driven=landmarks is not None)
     if encoder.config.in_channels != variant.landmark_channels:
         raise OptionsError(
             f"The landmark encoder reads {encoder.config.in_channels} channels but variant "
@@ -128,15 +128,15 @@ def encode_face(
     return encoder(portrait.face_mask[None].to(device, dtype))
 
 
-def check_driving(variant: Variant, landmarks: object | None) -> None:
+def check_driving(variant: Variant, *, driven: bool) -> None:
     """Raise `OptionsError` for a landmark variant without landmarks, or the other way round."""
     wants_landmarks = variant.landmark_channels == 3
-    if wants_landmarks and landmarks is None:
+    if wants_landmarks and not driven:
         raise OptionsError(
             f"Variant {variant.name!r} is driven by landmarks and was given none; give it "
             "landmarks, or choose 'audio' or 'audio_acc' (denoising_unet without _pose)."
         )
-    if not wants_landmarks and landmarks is not None:
+    if driven and not wants_landmarks:
         raise OptionsError(
             f"Variant {variant.name!r} takes no landmarks; choose 'landmark' or 'landmark_acc' "
             "(denoising_unet_pose), or leave the landmarks out."
@@ -154,7 +154,7 @@ def _warn_of_another_picture(landmarks: LandmarkTrack, size: tuple[int, int]) ->
         )  # fmt: skip
 
 
-def meet(
+def landmarks_of_clip(
     audio: AudioTrack | None, landmarks: LandmarkTrack | None, end: str = "hold"
 ) -> LandmarkTrack | None:
     """The landmarks as they go with the voice; which of the two is given decides the mode.

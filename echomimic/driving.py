@@ -20,8 +20,8 @@ from .motion.edit import select_parts
 from .motion.parts import PartSelection, preset
 from .motion.place import place_face
 from .motion.portrait_face import portrait_face
-from .motion.smooth import smooth_track
-from .motion.sync import synchronise
+from .motion.smooth import STRENGTH, smooth_track
+from .motion.sync import METHODS, synchronise
 
 Points = Sequence[tuple[float, float]]  # five, in pixels: eyes, nose tip, mouth corners
 
@@ -33,14 +33,14 @@ class Driving:
     source: Path | LandmarkTrack  # a video, a landmark file or folder, or a track
     is_video: bool = False  # `source` is a video in which faces are looked for
     method: str | None = None  # of motion.sync; None: the track was made for this portrait
-    smoothing: float = 0.5  # 0 to 1, before synchronisation
+    smoothing: float = STRENGTH  # 0 to 1, before synchronisation
     selection: PartSelection | None = None  # None: all parts, without the mouth where a voice is
     end: str = "hold"  # of motion.retime: how it goes on where the voice is longer
 
     @classmethod
     def by_video(cls, path: Path, **options: Any) -> Driving:
         """Driven by the face in a video, made to fit the portrait unless `options` say no."""
-        return cls(Path(path), is_video=True, **{"method": "part_aware"} | options)
+        return cls(Path(path), is_video=True, **{"method": METHODS[0]} | options)
 
     @property
     def soundtrack(self) -> Path | None:
@@ -70,7 +70,7 @@ def driving_track(
     elif isinstance(driving.source, LandmarkTrack):
         track = driving.source
     else:
-        track = import_landmarks(driving.source)
+        track = import_landmarks(Path(driving.source))
     if driving.method is not None:
         if track.mesh is None:
             track = with_mesh(track, canonical_face(landmarker))

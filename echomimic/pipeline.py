@@ -21,7 +21,7 @@ from .conditions import (
     encode_face,
     encode_reference,
     encode_voice,
-    meet,
+    landmarks_of_clip,
 )
 from .config import Compatibility, SamplingOptions, variant
 from .denoiser import Denoiser, check_sampling, sample_clip
@@ -34,7 +34,7 @@ from .landmarks.track import LandmarkTrack
 from .media.audio import read_speech
 from .media.frames import video_info
 from .media.image import read_image
-from .media.video import check_output, to_uint8, write_video
+from .media.video import check_output, single_frames, to_uint8, write_video
 from .models.landmark_encoder import LandmarkEncoder
 from .models.vae import decode_frames
 from .motion.retime import fit_track
@@ -154,7 +154,7 @@ class EchoMimic:
         frames: Iterable[np.ndarray] = self.frames(latents, truncate=compatibility.truncate_frames)
         if clip.paste_back:
             frames = paste_back(
-                _single(frames), prepared.crop, picture, face_box=prepared.face_box,
+                single_frames(frames), prepared.crop, picture, face_box=prepared.face_box,
                 landmarks=landmarks,
             )  # fmt: skip
         write_video(
@@ -178,7 +178,7 @@ class EchoMimic:
     ) -> tuple[AudioTrack | None, LandmarkTrack | None]:
         """What the clip's frames hear, and the landmarks that move them in the portrait."""
         landmarks = voice = None
-        check_driving(self.variant, driving)
+        check_driving(self.variant, driven=driving is not None)
         if audio is not None:
             speech = read_speech(Path(audio), int16=compatibility.int16_audio)
             on_voice = _stage(on_progress, "voice")
@@ -195,7 +195,7 @@ class EchoMimic:
             )
         if voice is None and landmarks is not None and clip.length is not None:
             landmarks = fit_track(landmarks, clip.length, landmarks.fps, "cut")
-        return voice, meet(voice, landmarks, driving.end if driving else "hold")
+        return voice, landmarks_of_clip(voice, landmarks, driving.end if driving else "hold")
 
     def _box_by_hand(self, picture: np.ndarray, points: Points | None) -> FaceBox | None:
         if points is None:
@@ -282,11 +282,6 @@ class EchoMimic:
         with self.networks.use("vae") as vae:
             for images in decode_frames(vae, latents):
                 yield to_uint8(images, truncate=truncate)
-
-
-def _single(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    for chunk in chunks:
-        yield from chunk
 
 
 def _seconds(voice: AudioTrack | None, clip: ClipOptions, driving: Driving) -> float | None:

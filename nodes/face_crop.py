@@ -145,7 +145,7 @@ def _given_box(
     track: LandmarkTrack | None, face_box: object | None, size: tuple[int, int]
 ) -> FaceBox | None:
     if track is not None:
-        seen = track.points[track.valid] if track.valid.any() else track.points
+        seen = track.points[track.seen]
         return box_over_time(box_from_landmarks(points, *size) for points in seen)
     return None if face_box is None else box_from_bounding_boxes(face_box)
 

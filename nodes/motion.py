@@ -8,7 +8,7 @@ from ..echomimic.landmarks.detect import find_landmarker
 from ..echomimic.landmarks.metric import find_canonical, with_mesh
 from ..echomimic.landmarks.track import LandmarkTrack
 from ..echomimic.motion.portrait_face import check_face_in, portrait_face
-from ..echomimic.motion.smooth import smooth_track
+from ..echomimic.motion.smooth import STRENGTH, smooth_track
 from ..echomimic.motion.sync import METHODS, synchronise
 from . import files, types
 
@@ -98,7 +98,7 @@ class EchoMimicLandmarkSmooth(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "strength",
-                    default=0.5,
+                    default=STRENGTH,
                     min=0.0,
                     max=1.0,
                     step=0.05,

@@ -9,7 +9,7 @@ from comfy_api.latest import Input, io
 
 from ..echomimic.errors import OptionsError
 from ..echomimic.landmarks.paste import paste_back
-from ..echomimic.media.video import to_uint8
+from ..echomimic.media.video import single_frames, to_uint8
 from ..echomimic.models.vae import decode_frames
 from ..echomimic.motion.retime import fit_track
 from . import types
@@ -137,7 +137,7 @@ def _animated(face: object, vae: object | None, fps: float) -> tuple[Iterator[np
             raise OptionsError("The face is a latent; connect the vae that decodes it.")
         latents = latents_from_latent(face)
         chunks = decode_frames(ComfyVAE(vae), latents)
-        return (frame for chunk in chunks for frame in to_uint8(chunk)), len(latents)
+        return single_frames(to_uint8(chunk) for chunk in chunks), len(latents)
     if is_image(face):
         return pictures(face), len(face)
     # Files can only be trusted after they were read; a face is small, so that is quickly done.

@@ -13,7 +13,7 @@ from ..echomimic.conditions import (
     DrawnFace,
     check_driving,
     encode_face,
-    meet,
+    landmarks_of_clip,
     reference_features,
 )
 from ..echomimic.config import Compatibility, SamplingOptions, Variant
@@ -158,8 +158,8 @@ class EchoMimicSampler(io.ComfyNode):
         check_same_variant(model, reference_unet, landmark_encoder)
         options = _options(variant_of(model), **choices)
         check_sampling(options)
-        check_driving(variant_of(model), landmarks)
-        landmarks = meet(audio_track, landmarks, end)
+        check_driving(variant_of(model), driven=landmarks is not None)
+        landmarks = landmarks_of_clip(audio_track, landmarks, end)
         face = _face(model, landmark_encoder, portrait, landmarks)
         reference = _reference(reference_unet, vae, portrait, options.compatibility)
         conditions = Conditions(reference, audio_track, face)

@@ -8,7 +8,7 @@ import torch
 from test_unet import CONFIG, make
 
 from echomimic.audio.tokens import AudioTrack
-from echomimic.conditions import Conditions, DrawnFace, encode_face, encode_voice, meet
+from echomimic.conditions import Conditions, DrawnFace, encode_face, encode_voice, landmarks_of_clip
 from echomimic.config import VARIANTS, Compatibility, LandmarkEncoderConfig, SamplingOptions
 from echomimic.denoiser import Denoiser, choose_window_batch, sample_clip
 from echomimic.errors import OptionsError, SamplingError, WeightsError
@@ -152,14 +152,14 @@ def test_without_a_voice_landmarks_decide_the_length_and_the_voice_is_zero():
 
 def test_landmarks_take_the_length_and_rate_of_the_voice():
     landmarks = moving_face(9).track
-    assert meet(None, landmarks) is landmarks
-    assert meet(track(20), None) is None
+    assert landmarks_of_clip(None, landmarks) is landmarks
+    assert landmarks_of_clip(track(20), None) is None
     for end, expected in (("hold", 20), ("loop", 20), ("cut", 9)):
-        assert meet(track(20), landmarks, end).num_frames == expected
-    faster = meet(replace(track(20), fps=50.0), landmarks, "cut")
+        assert landmarks_of_clip(track(20), landmarks, end).num_frames == expected
+    faster = landmarks_of_clip(replace(track(20), fps=50.0), landmarks, "cut")
     assert (faster.num_frames, faster.fps) == (18, 50.0)
     with pytest.raises(OptionsError, match="Nothing drives the face"):
-        meet(None, None)
+        landmarks_of_clip(None, None)
 
 
 def test_windows_longer_than_the_position_table_are_refused():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from echomimic.assets import FACE_BOX, PORTRAIT, VOICE
 from echomimic.audio.tokens import AudioTrack
-from echomimic.conditions import meet
+from echomimic.conditions import landmarks_of_clip
 from echomimic.config import SamplingOptions
 from echomimic.driving import Driving
 from echomimic.errors import OptionsError
@@ -82,7 +82,7 @@ def test_landmarks_of_60_fps_are_brought_to_a_voice_of_25(seconds):
     voice = AudioTrack(torch.zeros(100, 5, 384), 25.0, 50)
     points = np.ones((60 * seconds, 478, 3)) * np.arange(60 * seconds)[:, None, None]
 
-    track = meet(voice, LandmarkTrack(points, (64, 64), 60.0))
+    track = landmarks_of_clip(voice, LandmarkTrack(points, (64, 64), 60.0))
 
     assert (track.fps, track.num_frames) == (25.0, 50)
     expected = np.minimum(np.arange(50) * 2.4, 60 * seconds - 1)

@@ -7,11 +7,9 @@ from faces import face, poses, track_of
 from PIL import Image
 from support import real_input
 
-from echomimic import cli, cli_landmarks
+from echomimic import cli
 from echomimic.assets import FACE_BOX, PORTRAIT, VOICE
 from echomimic.landmarks.track_file import load_track, save_track
-from echomimic.motion.retime import ENDS
-from echomimic.motion.sync import METHODS
 
 LANDMARKER = "models/face_landmarker_v2_with_blendshapes.task"
 FRAMES, RATE = 4, 10.0
@@ -44,11 +42,6 @@ def models(tmp_path):
     folder.mkdir()
     (folder / source.name).symlink_to(source)
     return folder
-
-
-def test_the_command_offers_what_the_library_has():
-    assert cli_landmarks.METHODS == METHODS
-    assert cli_landmarks.ENDS == ENDS
 
 
 def test_info_says_what_is_in_a_file(run, track):

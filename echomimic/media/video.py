@@ -172,7 +172,7 @@ def _checked(
     """Single frames (H, W, 3); complains unless there are `num_frames` of `size` (W, H)."""
     shape = (size[1], size[0], 3)
     count = 0
-    for frame in _single(frames):
+    for frame in single_frames(frames):
         count += 1
         if frame.shape != shape or frame.dtype != np.uint8:
             raise MediaError(f"Frame {count} is {frame.dtype} {frame.shape}, not uint8 {shape}.")
@@ -183,7 +183,8 @@ def _checked(
         raise MediaError(f"The frames ended after {count} of {num_frames}.")
 
 
-def _single(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def single_frames(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) one by one, out of single ones or chunks (n, H, W, 3)."""
     for item in frames:
         if item.ndim == 4:
             yield from item

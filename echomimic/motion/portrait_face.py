@@ -14,7 +14,7 @@ from ..landmarks.metric import read_canonical
 from ..landmarks.portrait import Portrait
 from ..landmarks.track import LandmarkTrack
 
-BY_HAND = "set its eyes, nose and mouth by hand (node EchoMimic Place Face)"
+BY_HAND = "set its eyes, nose and mouth by hand (node EchoMimic Place Face, or --portrait-points)"
 WITHOUT_MEDIAPIPE = (
     "find it in the portrait's crop with ComfyUI's own node Detect Face Landmarks (MediaPipe) and "
     f"connect what EchoMimic Landmark Extract makes of that as portrait_landmarks, or {BY_HAND}"

@@ -22,6 +22,7 @@ from .pose import window_mean
 from .rotations import join_poses, split_poses
 from .space import face_space
 
+STRENGTH = 0.5  # unless said otherwise
 SECONDS = 1.4  # standard deviation of the window at full strength
 TOLERANCE = 144.0  # at full strength and one frame per second, in variances of the noise
 CALM_SHARE = 0.25  # of the frames, those that move least: there, what moves is noise
@@ -29,7 +30,7 @@ MOST_NOISE = 0.003  # of the face's width; a face that never rests is not all no
 TRUST_IN_UNSEEN = 0.1  # weight of a frame that was filled in
 
 
-def smooth_track(track: LandmarkTrack, strength: float = 0.5) -> LandmarkTrack:
+def smooth_track(track: LandmarkTrack, strength: float = STRENGTH) -> LandmarkTrack:
     """The track without jitter; `strength` 0 leaves it as it is, 1 smooths most.
 
     Shape of the face and pose of the head are smoothed apart; the points follow both. Raises
