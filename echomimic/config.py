@@ -36,6 +36,8 @@ class UNetConfig:
     motion: MotionConfig | None = field(default_factory=MotionConfig)  # None: no motion modules
     in_channels: int = 4
     out_channels: int | None = 4  # None: the last block's features are the output
+    feed_forward: int = 4  # inner width of the feed-forward layers, in widths of the level
+    position_code: bool = False  # tells each cell where it lies; small models profit
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.attention):

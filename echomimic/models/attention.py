@@ -39,6 +39,7 @@ class Context:
     num_frames: int
     attention: AttentionFunction
     free_rows: int = 0
+    unreferenced_rows: int = 0  # the first rows without a reference; all free rows are among them
     reference: Mapping[str, KeysValues] = field(default_factory=dict)
     audio: Mapping[str, KeysValues] = field(default_factory=dict)
     recorded: dict[str, Tensor] | None = None  # filled with the reference features by block name
@@ -71,7 +72,7 @@ class ReferenceAttention(Attention):
     def forward(self, x: Tensor, reference: KeysValues | None, context: Context) -> Tensor:
         """x (b f, n, d); reference keys and values (1 or b, m, d) → (b f, n, d)."""
         q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
-        free = context.free_rows if reference is not None else len(x)
+        free = context.unreferenced_rows if reference is not None else len(x)
         outputs = []
         if free:
             outputs.append(context.attention(q[:free], k[:free], v[:free], self.heads))
@@ -107,7 +108,9 @@ class AudioAttention(Attention):
 class TransformerBlock(nn.Module):
     """Reference attention, audio attention (denoising UNet only), feed-forward."""
 
-    def __init__(self, width: int, heads: int, audio_dim: int | None, build: Builder) -> None:
+    def __init__(
+        self, width: int, heads: int, audio_dim: int | None, feed_forward: int, build: Builder
+    ) -> None:
         super().__init__()
         self.name = ""  # path in the UNet, set by it
         self.norm1 = build.layer_norm(width)
@@ -117,7 +120,7 @@ class TransformerBlock(nn.Module):
             self.norm2 = build.layer_norm(width)
             self.attn2 = AudioAttention(width, heads, build, audio_dim)
         self.norm3 = build.layer_norm(width)
-        self.ff = FeedForward(width, build)
+        self.ff = FeedForward(width, build, feed_forward)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(b f, n, d) → (b f, n, d)."""
@@ -137,12 +140,19 @@ class SpatialTransformer(nn.Module):
     """A transformer block between two 1x1 convolutions (spec 2.5)."""
 
     def __init__(
-        self, width: int, heads: int, groups: int, audio_dim: int | None, build: Builder
+        self,
+        width: int,
+        heads: int,
+        groups: int,
+        audio_dim: int | None,
+        feed_forward: int,
+        build: Builder,
     ) -> None:
         super().__init__()
         self.norm = build.group_norm(groups, width, eps=1e-6)
         self.proj_in = build.conv(width, width, kernel=1)
-        self.transformer_blocks = nn.ModuleList([TransformerBlock(width, heads, audio_dim, build)])
+        block = TransformerBlock(width, heads, audio_dim, feed_forward, build)
+        self.transformer_blocks = nn.ModuleList([block])
         self.proj_out = build.conv(width, width, kernel=1)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:

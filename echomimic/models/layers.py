@@ -51,6 +51,25 @@ def sinusoid(t: Tensor, width: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
+def position_code(
+    channels: int, height: int, width: int, device: torch.device | str | None = None
+) -> Tensor:
+    """Where each cell lies in the picture, (channels, height, width) float32.
+
+    Sines and cosines of doubling frequency, half of the channels for each axis; the slowest does
+    half a turn over the picture, so the code does not depend on its size in cells.
+    """
+    turns = torch.pi * 2.0 ** torch.arange(channels // 4, device=device).remainder(6)  # (c / 4,)
+    codes = []
+    for cells in (height, width):
+        place = (torch.arange(cells, device=device) + 0.5) / cells
+        angle = turns[:, None] * place  # (c / 4, cells)
+        codes.append(torch.cat([angle.sin(), angle.cos()]))  # (c / 2, cells)
+    rows = codes[0][:, :, None].expand(-1, -1, width)
+    columns = codes[1][:, None, :].expand(-1, height, -1)
+    return torch.cat([rows, columns])
+
+
 class TimeEmbedding(nn.Module):
     """Sinusoid of the timestep → what the resnet blocks add (spec 2.2)."""
 
@@ -127,22 +146,25 @@ class GatedLinear(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated projection to four times the width and back."""
+    """Gated projection to `factor` times the width, four in published models, and back."""
 
-    def __init__(self, width: int, build: Builder) -> None:
+    def __init__(self, width: int, build: Builder, factor: int = 4) -> None:
         super().__init__()
+        self.factor = factor
         # The checkpoints count a dropout at place 1.
         self.net = nn.Sequential(
-            GatedLinear(width, 4 * width, build), nn.Identity(), build.linear(4 * width, width)
+            GatedLinear(width, factor * width, build),
+            nn.Identity(),
+            build.linear(factor * width, width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, ..., d) → (n, ..., d).
 
-        A few rows at a time: between the layers the width is eightfold, which for all rows at
-        once would be the largest tensor of the whole network by far.
+        A few rows at a time: between the layers the width is eightfold in published models, which
+        for all rows at once would be the largest tensor of the whole network by far.
         """
-        rows = max(1, MAX_HIDDEN * len(x) // (8 * x.numel()))
+        rows = max(1, MAX_HIDDEN * len(x) // (2 * self.factor * x.numel()))
         return join([self.net(part) for part in x.split(rows)])
 
 

@@ -47,13 +47,15 @@ class TemporalAttention(Attention):
 class TemporalBlock(nn.Module):
     """Two temporal attentions and a feed-forward."""
 
-    def __init__(self, width: int, heads: int, max_frames: int, build: Builder) -> None:
+    def __init__(
+        self, width: int, heads: int, max_frames: int, feed_forward: int, build: Builder
+    ) -> None:
         super().__init__()
         self.attention_blocks = nn.ModuleList(
             TemporalAttention(width, heads, max_frames, build) for _ in range(2)
         )
         self.norms = nn.ModuleList(build.layer_norm(width) for _ in range(2))
-        self.ff = FeedForward(width, build)
+        self.ff = FeedForward(width, build, feed_forward)
         self.ff_norm = build.layer_norm(width)
 
     def forward(self, x: Tensor, attention: AttentionFunction) -> Tensor:
@@ -67,12 +69,19 @@ class TemporalTransformer(nn.Module):
     """Temporal blocks between two linear projections; every pixel is a sequence of its own."""
 
     def __init__(
-        self, width: int, heads: int, groups: int, max_frames: int, build: Builder
+        self,
+        width: int,
+        heads: int,
+        groups: int,
+        max_frames: int,
+        feed_forward: int,
+        build: Builder,
     ) -> None:
         super().__init__()
         self.norm = build.group_norm(groups, width, eps=1e-6)
         self.proj_in = build.linear(width, width)
-        self.transformer_blocks = nn.ModuleList([TemporalBlock(width, heads, max_frames, build)])
+        block = TemporalBlock(width, heads, max_frames, feed_forward, build)
+        self.transformer_blocks = nn.ModuleList([block])
         self.proj_out = build.linear(width, width)
 
     def forward(self, x: Tensor, num_frames: int, attention: AttentionFunction) -> Tensor:
@@ -91,10 +100,18 @@ class MotionModule(nn.Module):
     """The name under which checkpoints hold a temporal transformer."""
 
     def __init__(
-        self, width: int, heads: int, groups: int, max_frames: int, build: Builder
+        self,
+        width: int,
+        heads: int,
+        groups: int,
+        max_frames: int,
+        feed_forward: int,
+        build: Builder,
     ) -> None:
         super().__init__()
-        self.temporal_transformer = TemporalTransformer(width, heads, groups, max_frames, build)
+        self.temporal_transformer = TemporalTransformer(
+            width, heads, groups, max_frames, feed_forward, build
+        )
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(b f, c, h, w) → (b f, c, h, w)."""

@@ -19,7 +19,14 @@ from .attention import (
     TransformerBlock,
     sdpa,
 )
-from .layers import Builder, Downsample, ResnetBlock, TimeEmbedding, Upsample
+from .layers import (
+    Builder,
+    Downsample,
+    ResnetBlock,
+    TimeEmbedding,
+    Upsample,
+    position_code,
+)
 from .motion_module import MotionModule
 
 
@@ -35,7 +42,7 @@ class Level(nn.Module):
     ) -> None:
         super().__init__()
         width, time_width = widths[0][1], 4 * config.channels[0]
-        heads, groups = config.num_heads, config.norm_groups
+        heads, groups, factor = config.num_heads, config.norm_groups, config.feed_forward
         self.resnets = nn.ModuleList(
             ResnetBlock(inputs, outputs, time_width, groups, build) for inputs, outputs in widths
         )
@@ -44,12 +51,12 @@ class Level(nn.Module):
         for _ in range(self.num_temporal()):
             if attention:
                 self.attentions.append(
-                    SpatialTransformer(width, heads, groups, config.audio_dim, build)
+                    SpatialTransformer(width, heads, groups, config.audio_dim, factor, build)
                 )
             if config.motion is not None:
                 motion = config.motion
                 self.motion_modules.append(
-                    MotionModule(width, motion.num_heads, groups, motion.max_frames, build)
+                    MotionModule(width, motion.num_heads, groups, motion.max_frames, factor, build)
                 )
 
     def num_temporal(self) -> int:
@@ -164,13 +171,14 @@ class UNet(nn.Module):
         """Of the stored weights."""
         return self.conv_in.weight.dtype
 
-    def forward(
+    def forward(  # noqa: PLR0913 (each is a condition of its own)
         self,
         latents: Tensor,
         t: Tensor | float,
         *,
         num_frames: int = 1,
         conditional: Sequence[bool] | None = None,
+        with_reference: Sequence[bool] | None = None,
         reference: Mapping[str, KeysValues] | None = None,
         audio: Mapping[str, KeysValues] | None = None,
         face: Tensor | None = None,
@@ -180,18 +188,25 @@ class UNet(nn.Module):
 
         t: one timestep, or one per clip (b,).
         conditional: for each clip whether it is shown the conditions; None: all are.
-        reference: `project_reference`, one entry for all clips or one per conditional clip.
+        with_reference: for each clip whether that includes the reference: training drops it
+            alone in some samples; None: it does.
+        reference: `project_reference`, one entry for all clips or one per clip that is shown it.
         audio: `project_audio` of the frames of the conditional clips, or None for silence.
         face: landmark features (1 or frames of the conditional clips, d, h, w), or None.
         """
         num_clips = len(latents) // num_frames
-        order = _unconditional_first(conditional, num_clips)
+        shown = _flags(conditional, num_clips)
+        referenced = [
+            on and with_it
+            for on, with_it in zip(shown, _flags(with_reference, num_clips), strict=True)
+        ]
+        order = _least_shown_first(shown, referenced)
         latents, t = _reorder(latents, order, num_frames), _per_clip(t, latents, order)
-        free_clips = 0 if conditional is None else num_clips - sum(map(bool, conditional))
         context = self._context(t, latents.dtype, num_frames, attention)
         context = replace(
             context,
-            free_rows=free_clips * num_frames,
+            free_rows=shown.count(False) * num_frames,
+            unreferenced_rows=referenced.count(False) * num_frames,
             reference=reference or {},
             audio=audio or {},
         )
@@ -241,6 +256,8 @@ class UNet(nn.Module):
 
     def _run(self, latents: Tensor, context: Context, face: Tensor | None) -> Tensor:
         x = self.conv_in(latents)
+        if self.config.position_code:
+            x = x + position_code(*x.shape[1:], device=x.device).to(x)
         if face is not None:
             free = context.free_rows
             x = torch.cat([x[:free], x[free:] + face]) if free else x + face
@@ -280,14 +297,19 @@ def _up_levels(config: UNetConfig, build: Builder) -> nn.ModuleList:
     return levels
 
 
-def _unconditional_first(conditional: Sequence[bool] | None, num_clips: int) -> list[int] | None:
+def _flags(given: Sequence[bool] | None, num_clips: int) -> list[bool]:
+    """One flag per clip; None: all are set."""
+    if given is None:
+        return [True] * num_clips
+    if len(given) != num_clips:
+        raise ValueError(f"{num_clips} clips need as many flags, not {len(given)}")
+    return [bool(flag) for flag in given]
+
+
+def _least_shown_first(shown: list[bool], referenced: list[bool]) -> list[int] | None:
     """Order of the clips in which blocks can slice instead of mask; None: as they are."""
-    if conditional is None:
-        return None
-    if len(conditional) != num_clips:
-        raise ValueError(f"{num_clips} clips need as many flags, not {len(conditional)}")
-    order = sorted(range(num_clips), key=lambda clip: bool(conditional[clip]))
-    return None if order == list(range(num_clips)) else order
+    order = sorted(range(len(shown)), key=lambda clip: shown[clip] + referenced[clip])
+    return None if order == list(range(len(order))) else order
 
 
 def _inverse(order: list[int]) -> list[int]:

@@ -167,6 +167,7 @@ class TestBlocks:
             num_frames=num_frames,
             attention=unet.attention,
             free_rows=free_clips * num_frames,
+            unreferenced_rows=free_clips * num_frames,
             reference={block.name: block.attn1.keys_values(stored["bank"])},
             audio={block.name: block.attn2.keys_values(stored["audio"][0])},
         )
