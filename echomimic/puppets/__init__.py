@@ -1,0 +1,1 @@
+"""Talking cartoon portraits with known truth: dataset, demo material and measuring stick."""
