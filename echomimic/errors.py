@@ -27,3 +27,11 @@ class LandmarkError(EchoMimicError):
 
 class SamplingError(EchoMimicError):
     """Denoising produced something that is not a picture."""
+
+
+class DatasetError(EchoMimicError):
+    """Training data that are missing, damaged, or not enough."""
+
+
+class TrainingError(EchoMimicError):
+    """Training that cannot go on; what was learnt so far is kept."""

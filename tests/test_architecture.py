@@ -25,6 +25,8 @@ LAYERS = (  # each imports only from those before it
     "denoiser",
     "driving",
     "pipeline",
+    "puppets",
+    "train",
     "demo",
     "bench_landmarks",
     "bench",

@@ -64,29 +64,36 @@ def voice() -> np.ndarray:
     random = np.random.Generator(np.random.Philox(2))
 
     def track(values: list[float], seconds: float = GLIDE) -> np.ndarray:
-        return _glide(np.repeat(np.asarray(values, float), samples), seconds)
+        return glide(np.repeat(np.asarray(values, float), samples), seconds)
 
     formants = np.stack([track([sound.formants[i] for sound in sounds]) for i in range(3)])
     pitch = track(pitches, 0.12) * np.linspace(1.06, 0.90, sum(samples))  # falls as air runs out
-    speech = _voiced(formants, pitch, track([sound.voice for sound in sounds], 0.045), random)
+    speech = voiced(formants, pitch, track([sound.voice for sound in sounds], 0.045), random)
     for band in sorted({sound.band for sound in sounds if sound.noise}):
         level = track([sound.noise * (sound.band == band) for sound in sounds], 0.015)
-        speech += level * _noise(band, len(speech), random)
+        speech += level * noise(band, len(speech), random)
     speech *= 0.6 / np.abs(speech).max()
     return np.round(speech * 32767).astype(np.int16)
 
 
-def _glide(values: np.ndarray, seconds: float) -> np.ndarray:
+def glide(values: np.ndarray, seconds: float) -> np.ndarray:
     """Steps become smooth transitions of the given length."""
     window = np.hanning(round(seconds * RATE) | 1)
     padded = np.pad(values, len(window) // 2, mode="edge")
     return np.convolve(padded, window / window.sum(), mode="valid")
 
 
-def _voiced(
-    formants: np.ndarray, pitch: np.ndarray, level: np.ndarray, random: np.random.Generator
+def voiced(
+    formants: np.ndarray,
+    pitch: np.ndarray,
+    level: np.ndarray,
+    random: np.random.Generator,
+    levels: np.ndarray = LEVELS,
 ) -> np.ndarray:
-    """Sum of the rings of all beats; `formants` (3, n), `pitch` and `level` (n,)."""
+    """Sum of the rings of all beats; `formants` (3, n), `pitch` and `level` (n,).
+
+    `levels` are those of the five formants: how bright the voice is.
+    """
     count = len(pitch)
     time = np.arange(round(RING * RATE)) / RATE
     decay = np.exp(-np.pi * BANDWIDTHS[:, None] * time) * np.minimum(time / 0.0006, 1)
@@ -95,11 +102,11 @@ def _voiced(
     for beat, unsteady in zip(beats, random.normal(0, 0.05, len(beats)), strict=True):
         frequencies = np.array([*formants[:, beat], *HIGH_FORMANTS])
         rings = decay * np.sin(2 * np.pi * frequencies[:, None] * time)
-        speech[beat : beat + len(time)] += level[beat] * (1 + unsteady) * (LEVELS @ rings)
+        speech[beat : beat + len(time)] += level[beat] * (1 + unsteady) * (levels @ rings)
     return speech[:count]
 
 
-def _noise(band: tuple[float, float], count: int, random: np.random.Generator) -> np.ndarray:
+def noise(band: tuple[float, float], count: int, random: np.random.Generator) -> np.ndarray:
     """Noise of unit power within `band`, with soft edges."""
     spectrum = np.fft.rfft(random.standard_normal(count))
     frequency = np.fft.rfftfreq(count, 1 / RATE)

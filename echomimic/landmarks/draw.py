@@ -37,7 +37,7 @@ def draw_landmarks(
     A point outside 0..1, or that is not a number, is left out together with its lines. `irises`
     draws their circles, which the published models do not use.
     """
-    cv2 = _opencv()
+    cv2 = opencv()
     canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
     points = np.asarray(points)[:, :2]
     seen = ((points >= 0) & (points <= 1)).all(axis=1)
@@ -107,7 +107,8 @@ def _fill_square(canvas: np.ndarray, centre: np.ndarray, colour: Colour) -> None
         canvas[y0 : y0 + 2 * HALF_SQUARE, x0 : x0 + 2 * HALF_SQUARE] = colour
 
 
-def _opencv() -> ModuleType:
+def opencv() -> ModuleType:
+    """OpenCV, imported when something is drawn; raises `LandmarkError` where there is none."""
     try:
         import cv2
     except ImportError as error:

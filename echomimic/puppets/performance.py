@@ -26,3 +26,9 @@ class Performance:
     @property
     def num_frames(self) -> int:
         return len(self.mouth_open)
+
+    @classmethod
+    def still(cls, fps: float = 25.0, num_frames: int = 1) -> Performance:
+        """Nothing moves: mouth closed, eyes open, looking at us."""
+        zero, pair = np.zeros(num_frames), np.zeros((num_frames, 2))
+        return cls(fps, zero, zero, zero, zero, pair, np.zeros((num_frames, 3)), pair)

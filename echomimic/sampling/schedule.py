@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -44,6 +45,14 @@ LEFT_OUT: dict[str, tuple[str, str]] = {  # name → diffusers class, why it is 
     "lcm": ("LCMScheduler", _DISTILLED),
     "tcd": ("TCDScheduler", _DISTILLED),
 }
+
+
+@cache
+def alphas_cumprod(device: torch.device | None = None) -> Tensor:
+    """Share of signal (alpha bar) at each of the 1000 timesteps, float32; 0 at the last."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(**OFFICIAL).alphas_cumprod.to(device or "cpu")
 
 
 class Schedule(Protocol):

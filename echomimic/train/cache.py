@@ -1,0 +1,134 @@
+"""What frozen networks say of each clip, computed once and kept beside the clips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from ..audio.whisper import AudioEncoder, encode_speech
+from ..config import LATENT_SCALE, STATES_PER_SECOND
+from ..errors import DatasetError
+from ..files import replacing
+from .augmentation import AudioAugmentation, augment
+from .clips import Clip
+from .draws import generator
+
+FOLDER = ".cache"  # inside the folder of clips
+TAIL = 6  # states heard after the start of the last frame, and more
+
+OnProgress = Callable[[int, int], None]
+
+
+class LatentCache:
+    """Mean and deviation of the VAE's latents of every frame, scaled, as float16."""
+
+    def __init__(self, folder: Path, vae: AutoencoderKL, *, bf16: bool = False) -> None:
+        self._vae, self._bf16 = vae, bf16
+        self.folder = folder / FOLDER / f"latents-{fingerprint(vae.state_dict())}"
+        self._open: dict[str, np.ndarray] = {}
+
+    def fill(self, clips: Sequence[Clip], on_progress: OnProgress | None = None) -> None:
+        """Encode the clips that are not there yet."""
+        for done, clip in enumerate(clips, 1):
+            path = self.folder / f"{clip.name}.npy"
+            if not path.is_file():
+                _write(path, self._encode(clip))
+            if on_progress is not None:
+                on_progress(done, len(clips))
+
+    def get(self, clip: Clip, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of these frames, (n, c, h, w) each, float32."""
+        if clip.name not in self._open:
+            self._open[clip.name] = np.load(self.folder / f"{clip.name}.npy", mmap_mode="r")
+        stored = torch.from_numpy(self._open[clip.name][:, list(frames)].astype(np.float32))
+        return stored[0], stored[1]
+
+    @torch.no_grad()
+    def _encode(self, clip: Clip) -> np.ndarray:
+        images = torch.from_numpy(np.array(clip.frames)).movedim(-1, 1) / 127.5 - 1
+        parts = []
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            for chunk in images.to(self._vae.device).split(20):
+                posterior = self._vae.encode(chunk).latent_dist
+                parts.append(torch.stack([posterior.mean, posterior.std]).float() * LATENT_SCALE)
+        return torch.cat(parts, dim=1).cpu().numpy().astype(np.float16)  # (2, f, c, h, w)
+
+
+class AudioCache:
+    """The audio encoder's states over each clip, of several augmented variants of its voice.
+
+    Variant 0 is the voice as it is. Waveforms are augmented before the encoder, which is too slow
+    to ask in every step (training facts 5.5).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        encoder: AudioEncoder,
+        augmentation: AudioAugmentation,
+        *,
+        variants: int = 4,
+        seed: int = 0,
+    ) -> None:
+        self._encoder, self._augmentation, self._seed = encoder, augmentation, seed
+        self._variants = variants if augmentation.enabled else 1
+        name = fingerprint(encoder.state_dict(), (asdict(augmentation), variants, seed))
+        self.folder = folder / FOLDER / f"voices-{name}"
+        self._open: dict[str, np.ndarray] = {}
+
+    def fill(self, clips: Sequence[Clip], on_progress: OnProgress | None = None) -> None:
+        """Encode the voices that are not there yet."""
+        for done, clip in enumerate(clips, 1):
+            path = self.folder / f"{clip.name}.npy"
+            if not path.is_file():
+                _write(path, self._encode(clip, clips[done % len(clips)]))
+            if on_progress is not None:
+                on_progress(done, len(clips))
+
+    def get(self, clip: Clip, draw: torch.Generator | None = None) -> Tensor:
+        """States (n, layer, d) from the clip's first frame on, of a variant drawn at random;
+        without `draw` of the voice as it is."""
+        if clip.name not in self._open:
+            self._open[clip.name] = np.load(self.folder / f"{clip.name}.npy", mmap_mode="r")
+        stored = self._open[clip.name]
+        number = 0 if draw is None else int(torch.randint(len(stored), (), generator=draw))
+        return torch.from_numpy(stored[number].astype(np.float32))
+
+    def _encode(self, clip: Clip, other: Clip) -> np.ndarray:
+        speech, babble = clip.speech(), other.speech()
+        first = round(clip.start * STATES_PER_SECOND)
+        count = round(clip.num_frames / clip.fps * STATES_PER_SECOND) + TAIL
+        variants = []
+        for number in range(self._variants):
+            draw = generator(self._seed, f"voice of {clip.name}", number)
+            heard = augment(speech, draw, self._augmentation, babble) if number else speech
+            variants.append(encode_speech(self._encoder, heard)[first : first + count])
+        return torch.stack(variants).numpy().astype(np.float16)  # (k, n, layer, d)
+
+
+def fingerprint(weights: Mapping[str, Tensor], settings: object = None) -> str:
+    """A short name that changes with any weight or setting."""
+    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=8)
+    for name, tensor in weights.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            np.save(temporary, array)
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be written ({error}); free some space beside the clips."
+        ) from error

@@ -1,0 +1,195 @@
+"""Training data on disk: a folder of clips, each a folder that anything can read.
+
+frames.npy      uint8 (f, H, W, 3), read as far as it is used
+speech.wav      the whole utterance, of which the frames show a part
+landmarks.npz   a landmark track of the frames (docs/landmarks.md)
+meta.json       fps, start (seconds into the speech at frame 0), identity, motion, split
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import DatasetError, EchoMimicError
+from ..landmarks.face_box import box_from_landmarks, face_mask, whole_picture
+from ..landmarks.mesh import SYNC_PARTS
+from ..landmarks.track import LandmarkTrack
+from ..landmarks.track_file import load_track
+from ..media.audio import read_speech
+
+FRAMES, SPEECH, LANDMARKS, META = "frames.npy", "speech.wav", "landmarks.npz", "meta.json"
+HELD_OUT = 0.1  # of the identities, to validate with
+MARGIN = 0.25  # around the points of a feature, of their extent
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of one person. What is asked for is read, and small things are kept."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.folder / META).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{self.folder / META} cannot be read ({error}); make the clip again."
+            ) from error
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """uint8 (f, H, W, 3), mapped from the file."""
+        path = self.folder / FRAMES
+        try:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read ({error}); make the clip again.") from error
+        if frames.ndim != 4 or frames.dtype != np.uint8 or frames.shape[3] != 3:
+            raise DatasetError(
+                f"{path} must hold RGB frames (f, height, width, 3) in uint8, not "
+                f"{frames.shape} in {frames.dtype}; make the clip again."
+            )
+        return frames
+
+    def frame(self, number: int) -> np.ndarray:
+        """One frame, uint8 (H, W, 3)."""
+        return np.array(self.frames[number])
+
+    @cached_property
+    def track(self) -> LandmarkTrack:
+        if not (self.folder / LANDMARKS).is_file():
+            raise DatasetError(
+                f"{self.folder} has no face: {LANDMARKS} is missing; extract the landmarks or "
+                "remove the clip."
+            )
+        return load_track(self.folder / LANDMARKS)
+
+    def speech(self) -> Tensor:
+        """All of the utterance, 16 kHz (n,)."""
+        path = self.folder / SPEECH
+        if not path.is_file():
+            raise DatasetError(
+                f"{self.folder} has no sound: {SPEECH} is missing; add it or remove the clip."
+            )
+        return read_speech(path)
+
+    @property
+    def fps(self) -> float:
+        return float(self.meta["fps"])
+
+    @property
+    def start(self) -> float:
+        """Seconds into the speech at frame 0."""
+        return float(self.meta.get("start", 0.0))
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+    def track_with(self, parts: frozenset[str]) -> LandmarkTrack:
+        """The landmarks, of which these parts are drawn."""
+        return replace(self.track, parts=parts)
+
+    def face_mask(self) -> Tensor:
+        """The rectangle around the face of the first frame, (1, H, W) in 0..1 (spec 7.5)."""
+        width, height = self.size
+        box = box_from_landmarks(self.track.points[0], width, height)
+        return face_mask(box, whole_picture(self.size, self.size))
+
+    def weight_map(
+        self, frame: int, size: tuple[int, int], *, mouth: float, eyes: float
+    ) -> np.ndarray:
+        """What errors weigh at each place, (h, w) for `size` (w, h): 1, or more at a feature."""
+        weights = np.ones((size[1], size[0]), np.float32)
+        for part, weight in (("left_eye", eyes), ("right_eye", eyes), ("mouth", mouth)):
+            if weight != 1:
+                weights[feature_box(self.track.points[frame], part, size)] = weight
+        return weights
+
+    def check(self) -> None:
+        """Raise `DatasetError` for a clip that cannot be trained on."""
+        for key in ("fps", "identity"):
+            if key not in self.meta:
+                raise DatasetError(f"{self.folder / META} has no {key!r}; add it.")
+        if self.num_frames < 2:
+            raise DatasetError(
+                f"{self.folder} has only one frame, but a clip needs a reference and a target; "
+                "remove it."
+            )
+        if self.track.num_frames != self.num_frames:
+            raise DatasetError(
+                f"{self.folder} has {self.num_frames} frames but landmarks of "
+                f"{self.track.num_frames}; extract the landmarks again."
+            )
+        if not self.track.valid.any():
+            raise DatasetError(f"{self.folder} shows no face in any frame; remove it.")
+        self.speech()
+
+
+def feature_box(points: np.ndarray, part: str, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns around a part of the face, in a picture of `size` (width, height)."""
+    around = points[list(SYNC_PARTS[part]), :2]
+    low, high = around.min(axis=0), around.max(axis=0)
+    margin = MARGIN * (high - low).max()
+    first = np.floor((low - margin) * size).astype(int)
+    last = np.ceil((high + margin) * size).astype(int)
+    columns, rows = (slice(max(0, a), max(0, b)) for a, b in zip(first, last, strict=True))
+    return rows, columns
+
+
+class Dataset:
+    """The clips of a folder, in the order of their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._clips = [Clip(meta.parent) for meta in sorted(self.folder.glob(f"*/{META}"))]
+        if not self._clips:
+            raise DatasetError(
+                f"{self.folder} holds no clips (folders with {META}); make some with "
+                "`echomimic puppets` or choose another folder."
+            )
+
+    def clips(self, split: str) -> list[Clip]:
+        """Clips to "train" or to "validate" with; people are in one or the other."""
+        chosen = [
+            clip
+            for clip in self._clips
+            if clip.meta.get("split") != "test" and is_held_out(clip) == (split == "validate")
+        ]
+        if not chosen and split == "train":
+            raise DatasetError(f"{self.folder} holds no clips to train on; add some.")
+        return chosen
+
+    def check(self) -> None:
+        """Raise `DatasetError` for the first clip that cannot be trained on."""
+        for clip in self._clips:
+            try:
+                clip.check()
+            except DatasetError:
+                raise
+            except EchoMimicError as error:
+                raise DatasetError(f"The clip {clip.folder} cannot be used: {error}") from error
+
+
+def is_held_out(clip: Clip) -> bool:
+    """Whether the clip's person is one of the tenth that is kept for validation."""
+    number = hashlib.blake2b(str(clip.meta["identity"]).encode(), digest_size=4).digest()
+    return int.from_bytes(number, "big") < HELD_OUT * 2**32

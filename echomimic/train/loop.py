@@ -1,0 +1,306 @@
+"""The engine: optimises a stage, on one process or many, and can stop and go on at any step."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import OptionsError, TrainingError
+from ..models.memory import is_out_of_memory
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .ema import EMA
+from .logs import Log
+from .recipe import StageOptions
+from .stage import Stage
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[int, int, Mapping[str, float]], None]  # steps done, steps in all, figures
+FREE = ("steps", "micro_batch", "workers", "log_every", "validate_every", "save_every",
+        "keep_last", "gradient_checkpointing")  # may change when a run goes on  # fmt: skip
+MODELS = "models"  # folder of a run for its model files, beside those of its stages
+LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
+
+
+def train_stage(
+    stage: Stage,
+    options: StageOptions,
+    folder: Path,
+    *,
+    accelerator: Accelerator | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    on_step: OnStep | None = None,
+) -> None:
+    """Optimise `stage` for `options.steps` steps, with checkpoints and a log in `folder`.
+
+    With `resume` it goes on from the newest checkpoint there, and the result is the same, bit for
+    bit on a CPU, as that of a run that never stopped. `fingerprint` are settings beside the
+    options that must not have changed in between. Raises `TrainingError` for a loss that is no
+    number, memory or disk space that ran out, a worker that died, or Ctrl-C: what had been
+    learnt until then is in the last checkpoint.
+    """
+    accelerator = accelerator or Accelerator(mixed_precision=options.mixed_precision)
+    run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
+    with _explained(options), _interruptible() as interrupted:
+        for step in range(run.start, options.steps):
+            figures = run.step(step)
+            done = step + 1
+            if done % options.log_every == 0 or done == options.steps:
+                figures |= run.pace(done)
+                run.log.write("training", done, figures)
+                if on_step is not None:
+                    on_step(done, options.steps, figures)
+            if done == options.steps or _is_due(done, options.validate_every):
+                run.validate(done)
+            if done == options.steps or _is_due(done, options.save_every):
+                run.save(done)
+            elif interrupted.is_set():
+                run.save(done)
+                raise TrainingError(
+                    f"Stopped after step {done}, which is saved; the same command goes on."
+                )
+    run.export()
+
+
+class Run:
+    """A stage with its optimiser, at the step where it begins or goes on."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        options: StageOptions,
+        folder: Path,
+        accelerator: Accelerator,
+        fingerprint: Mapping[str, Any],
+        *,
+        resume: bool,
+    ) -> None:
+        self._stage, self._options, self._folder = stage, options, folder
+        self._accelerator = accelerator
+        self._parameters = stage.trainable()
+        _check_parameters(self._parameters, options, accelerator)
+        optimizer = torch.optim.AdamW(
+            self._parameters.values(),
+            lr=options.learning_rate,
+            betas=options.betas,
+            eps=options.eps,
+            weight_decay=options.weight_decay,
+        )
+        self._ema = EMA(self._parameters, options.ema_decay)
+        self._settings = _settings(options, fingerprint)
+        self.start = self._restore(optimizer) if resume else 0
+        self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
+        self._rounds = Rounds(stage, options, accelerator, self.start)
+        self._batches = iter(DataLoader(self._rounds, batch_size=None, num_workers=options.workers))
+        self.log = Log(folder / "log.jsonl", active=accelerator.is_main_process)
+        self._clock = time.monotonic()
+
+    def step(self, step: int) -> dict[str, float]:
+        """One step of the optimiser on the global batch number `step`; mean losses and more."""
+        rate = learning_rate(self._options, step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        losses = self._accumulate(step)
+        norm = self._accelerator.clip_grad_norm_(self._parameters.values(), self._options.clip_norm)
+        if not math.isfinite(float(norm)):
+            raise TrainingError(
+                f"The gradient of step {step} is not a number; lower learning_rate, or use "
+                "mixed_precision: no. The last checkpoint is kept."
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._ema.update(step + 1)
+        return losses | {"grad_norm": float(norm), "learning_rate": rate}
+
+    def pace(self, done: int) -> dict[str, float]:
+        """How fast it goes, since it began or went on."""
+        rate = (done - self.start) / (time.monotonic() - self._clock)
+        return {
+            "samples_per_second": rate * self._options.batch_size,
+            "seconds_left": (self._options.steps - done) / rate,
+        }
+
+    def save(self, done: int) -> None:
+        if not self._accelerator.is_main_process:
+            return
+        state = Checkpoint(done, self._parameters, self._ema.shadow, self._optimizer.state_dict())
+        save_checkpoint(
+            self._folder / "checkpoints", state, self._settings, keep_last=self._options.keep_last
+        )
+
+    def validate(self, done: int) -> None:
+        if self._accelerator.is_main_process:
+            with self._ema.applied():
+                figures = self._stage.validate(done, self._folder / "validation")
+            self.log.write("validation", done, figures)
+
+    def export(self) -> None:
+        if self._accelerator.is_main_process:
+            with self._ema.applied():
+                self._stage.export(self._folder.parent / MODELS)
+
+    def _restore(self, optimizer: torch.optim.Optimizer) -> int:
+        found = load_checkpoint(self._folder / "checkpoints", self._settings)
+        if found is None:
+            return 0
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(found.weights[name])
+            for name, average in self._ema.shadow.items():
+                average.copy_(found.averages[name])
+        optimizer.load_state_dict(dict(found.optimizer))
+        log.info("Going on after step %d.", found.step)
+        return found.step
+
+    def _accumulate(self, step: int) -> dict[str, float]:
+        """Gradients of the mean loss of the global batch; returns the means of all losses."""
+        accelerator, rounds = self._accelerator, self._rounds
+        totals: dict[str, Tensor] = {}
+        share = rounds.size * rounds.per_step
+        for part in range(rounds.per_step):
+            batch = {k: v.to(accelerator.device) for k, v in next(self._batches).items()}
+            last = part == rounds.per_step - 1
+            with nullcontext() if last else accelerator.no_sync(self._module):
+                with accelerator.autocast():
+                    losses = self._module(batch)
+                _check_finite(losses["loss"], rounds.indices(step, part), step, self._stage)
+                # Processes average their gradients, so each contributes the mean of its share.
+                accelerator.backward(losses["loss"].sum() / share)
+            for name, values in losses.items():
+                totals[name] = totals.get(name, 0) + values.detach().float().sum() / share
+        return {
+            name: float(accelerator.reduce(total, reduction="mean"))
+            for name, total in totals.items()
+        }
+
+
+class Rounds(Dataset):
+    """The micro-batches that one process computes, in order, by the numbers of their samples."""
+
+    def __init__(
+        self, stage: Stage, options: StageOptions, accelerator: Accelerator, start: int
+    ) -> None:
+        self._fetch, self._batch_size, self._start = stage.fetch, options.batch_size, start
+        self._rank = accelerator.process_index
+        self._share = options.batch_size // accelerator.num_processes
+        self.size = min(options.micro_batch or self._share, self._share)
+        self.per_step = self._share // self.size
+        self._steps = options.steps - start
+
+    def __len__(self) -> int:
+        return max(0, self._steps) * self.per_step
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        step, part = divmod(item, self.per_step)
+        return self._fetch(self.indices(self._start + step, part))
+
+    def indices(self, step: int, part: int) -> range:
+        """Global sample numbers: step * batch_size + position, whoever computes them."""
+        first = step * self._batch_size + self._rank * self._share + part * self.size
+        return range(first, first + self.size)
+
+
+def _check_finite(losses: Tensor, indices: Sequence[int], step: int, stage: Stage) -> None:
+    wrong = [index for index, loss in zip(indices, losses.tolist(), strict=True)
+             if not math.isfinite(loss)]  # fmt: skip
+    if wrong:
+        raise TrainingError(
+            f"The loss of step {step} is not a number, because of sample {wrong[0]} "
+            f"({stage.describe(wrong[0])}); look at it, or lower learning_rate. The last "
+            "checkpoint is kept."
+        )
+
+
+def _is_due(done: int, every: int) -> bool:
+    """Whether something happens after this step; `every` 0 is never."""
+    return every > 0 and done % every == 0
+
+
+def learning_rate(options: StageOptions, step: int) -> float:
+    """Rises over the warm-up, stays, and falls along a cosine from `cosine_from` on."""
+    rate = options.learning_rate
+    if step < options.warmup_steps:
+        return rate * (step + 1) / options.warmup_steps
+    first = options.cosine_from * options.steps
+    if step < first:
+        return rate
+    fallen = (step - first) / max(1.0, options.steps - first)
+    return rate * (LOWEST_RATE + (1 - LOWEST_RATE) * (1 + math.cos(math.pi * fallen)) / 2)
+
+
+def _check_parameters(
+    parameters: Mapping[str, Tensor], options: StageOptions, accelerator: Accelerator
+) -> None:
+    halves = [name for name, p in parameters.items() if p.dtype != torch.float32]
+    if halves:
+        raise OptionsError(
+            f"{halves[0]} is {parameters[halves[0]].dtype}, but only float32 weights can be "
+            "optimised; load them as float32 and set mixed_precision instead."
+        )
+    world = accelerator.num_processes
+    if options.batch_size % (world * (options.micro_batch or 1)):
+        raise OptionsError(
+            f"batch_size ({options.batch_size}) must be a multiple of the processes ({world}) "
+            f"times micro_batch ({options.micro_batch or 1})."
+        )
+
+
+def _settings(options: StageOptions, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same when a run goes on."""
+    values = {key: value for key, value in asdict(options).items() if key not in FREE}
+    if options.cosine_from < 1:
+        values["steps"] = options.steps  # the learning rate depends on it
+    return {**values, **fingerprint}
+
+
+@contextmanager
+def _explained(options: StageOptions) -> Iterator[None]:
+    """Errors of the machine as sentences."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise TrainingError(
+                f"The memory ran out; lower micro_batch (now {options.micro_batch}), or set "
+                "gradient_checkpointing. The last checkpoint is kept."
+            ) from error
+        if "DataLoader worker" in str(error):
+            raise TrainingError(
+                f"A process that loads data died ({' '.join(str(error).split())}); lower workers "
+                f"(now {options.workers}) if memory is short. The last checkpoint is kept."
+            ) from error
+        raise
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that the step is finished first; a second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(*_: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,105 @@
+"""A dataset of puppets, in the layout of `clips`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import wave
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..config import AUDIO_RATE
+from ..errors import DatasetError
+from ..landmarks.track_file import save_track
+from ..puppets.clip import PuppetClip
+from ..puppets.identity import TEST_SEEDS
+from .clips import FRAMES, LANDMARKS, META, SPEECH
+
+STREAM = 20  # of the random numbers of a seed
+
+
+@dataclass(frozen=True)
+class PuppetOptions:
+    """What films are made of each puppet."""
+
+    num_frames: int = 20
+    size: int = 128
+    fps: float = 25.0
+    lively: float = 0.5  # share of the clips that move much; the others are calm
+    latest_start: float = 1.6  # seconds into the voice
+
+
+def make_puppets(
+    folder: Path,
+    count: int,
+    options: PuppetOptions = PuppetOptions(),  # noqa: B008 (frozen)
+    *,
+    first_seed: int = 0,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write clips of the puppets `first_seed` … `first_seed + count - 1`; those there are kept.
+
+    Raises `DatasetError` for seeds that are reserved for testing, or if the disk is full.
+    """
+    seeds = range(first_seed, first_seed + count)
+    if seeds and seeds[-1] >= TEST_SEEDS.start:
+        raise DatasetError(
+            f"Puppets from {TEST_SEEDS.start} on are reserved for testing; choose seeds below."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (clip_folder(folder, seed) / META).is_file()]
+    done = count - len(missing)
+    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        tasks = ((folder, seed, options) for seed in missing)
+        for _ in pool.map(_write, *zip(*tasks, strict=True), chunksize=8) if missing else ():
+            done += 1
+            if on_progress is not None:
+                on_progress(done, count)
+
+
+def clip_folder(folder: Path, seed: int) -> Path:
+    return folder / f"puppet-{seed:06d}"
+
+
+def draw_clip(seed: int, options: PuppetOptions) -> PuppetClip:
+    """The film of a seed."""
+    random = np.random.Generator(np.random.Philox([seed, STREAM]))
+    motion = "lively" if random.random() < options.lively else "calm"
+    start = float(random.uniform(0, options.latest_start))
+    return PuppetClip(seed, options.num_frames, options.fps, motion, start=start)
+
+
+def _write(folder: Path, seed: int, options: PuppetOptions) -> None:
+    clip, final = draw_clip(seed, options), clip_folder(folder, seed)
+    unfinished = final.with_name(f".{final.name}.{os.getpid()}")
+    unfinished.mkdir(exist_ok=True)
+    try:
+        np.save(unfinished / FRAMES, clip.frames(options.size))
+        _write_wav(unfinished / SPEECH, clip.speech)
+        save_track(clip.track(options.size), unfinished / LANDMARKS)
+        meta = {
+            "fps": options.fps, "start": clip.start, "identity": f"puppet-{seed}",
+            "motion": clip.motion, "split": "train", "source": "echomimic puppets",
+        }  # fmt: skip
+        (unfinished / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        unfinished.rename(final)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise DatasetError(
+            f"{final} cannot be written ({error}); check the folder and the free space."
+        ) from error
+
+
+def _write_wav(path: Path, speech: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(AUDIO_RATE)
+        file.writeframes(np.rint(np.clip(speech, -1, 1) * 32767).astype("<i2").tobytes())

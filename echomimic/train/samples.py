@@ -1,0 +1,192 @@
+"""What one training sample of the paper's stages is: drawn, dropped, augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..audio.tokens import AudioTrack
+from ..errors import OptionsError
+from ..landmarks.draw import landmark_images
+from ..sampling.schedule import TRAIN_TIMESTEPS
+from .cache import AudioCache, LatentCache
+from .clips import Clip
+from .draws import generator
+from .dropout import Dropout, Mixture
+from .landmark_selection import LandmarkSelection
+
+GOLDEN_RATIO = 0.6180339887498949
+Kind = Literal["mask", "landmarks", "joint"]
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """How samples are drawn; each idea of the paper has its own switch."""
+
+    condition: Kind = "mask"
+    targets: int = 1  # stage 1: single frames that share a reference; stage 2: frames of a clip
+    mixture: Mixture = field(default_factory=Mixture)  # of a joint model
+    selection: LandmarkSelection = field(default_factory=LandmarkSelection)
+    dropout: Dropout = field(default_factory=Dropout)
+    reference_distance: int = 12  # frames between reference and targets, where a clip has as many
+    audio_motion: str = ""  # of clips that are driven by the voice alone; "": any
+    mouth_weight: float = 1.0  # of the latent loss around the mouth, other places having 1
+    eyes_weight: float = 1.0
+    spatial_frames: int = 1
+    spatial_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.condition not in ("mask", "landmarks", "joint"):
+            raise OptionsError(
+                f"condition must be mask, landmarks or joint, not {self.condition!r}."
+            )
+        if self.targets < 1 or not 1 <= self.spatial_frames <= self.targets:
+            raise OptionsError(
+                f"spatial_frames ({self.spatial_frames}) must be between 1 and targets "
+                f"({self.targets})."
+            )
+
+
+class SampleSource:
+    """Samples by their global number; the same number is the same sample everywhere."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        latents: LatentCache,
+        voices: AudioCache,
+        settings: SampleSettings,
+        *,
+        stage: str,
+        seed: int,
+        drawing: str,
+    ) -> None:
+        self._clips, self._settings = clips, settings
+        self._spoken = [c for c in clips if settings.audio_motion in ("", c.meta.get("motion"))]
+        if not self._spoken:
+            raise OptionsError(
+                f"No clip has the motion {settings.audio_motion!r} that audio_motion asks for; "
+                "make such clips or leave audio_motion empty."
+            )
+        self._latents, self._voices = latents, voices
+        self._stage, self._seed, self._drawing = stage, seed, drawing
+
+    def clip_of(self, index: int) -> Clip:
+        """The clip that a sample comes from."""
+        return self._choose(generator(self._seed, self._stage, index))[1]
+
+    def _choose(self, draw: torch.Generator) -> tuple[str, Clip]:
+        condition = self._settings.condition
+        mode = {"mask": "audio", "landmarks": "both"}.get(condition)
+        mode = mode or self._settings.mixture.draw(draw)
+        clips = self._spoken if mode == "audio" else self._clips
+        return mode, clips[int(torch.randint(len(clips), (), generator=draw))]
+
+    def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The samples of these numbers, stacked."""
+        samples = [self.sample(index) for index in indices]
+        return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+    def sample(self, index: int) -> dict[str, Tensor]:
+        """One sample; n is `targets`.
+
+        latents, noise (n, c, h, w), reference (c, h, w), t (n,), audio (n, m, d), landmarks
+        (n, channels, H, W) uint8, images (k, 3, H, W) uint8 of `spatial_frames` (k,),
+        latent_weights (n, 1, h, w), and with_reference, with_landmarks, with_spatial.
+        """
+        s, draw = self._settings, generator(self._seed, self._stage, index)
+        mode, clip = self._choose(draw)
+        drops = s.dropout.draw(draw)
+        frames = self._frames(clip, draw)
+        reference = self._reference(clip, frames, draw)
+        mean, deviation = self._latents.get(clip, [reference, *frames])
+        latents = mean + deviation * torch.randn(mean.shape, generator=draw)
+        heard = mode != "landmarks" and not drops.audio
+        seen = mode != "audio" or s.condition == "mask"
+        spatial = torch.randperm(s.targets, generator=draw)[: s.spatial_frames]
+        return {
+            "reference": latents[0],
+            "latents": latents[1:],
+            "noise": torch.randn(latents[1:].shape, generator=draw),
+            "t": self._timesteps(index, draw),
+            "audio": self._audio(clip, frames, draw, heard=heard),
+            "landmarks": self._face(clip, frames, mode, draw),
+            "latent_weights": self._weights(clip, frames, latents.shape[-2:]),
+            "images": torch.stack([_picture(clip, frames[int(i)]) for i in spatial]),
+            "spatial_frames": spatial,
+            "with_reference": torch.tensor(not drops.reference),
+            "with_landmarks": torch.tensor(seen and not drops.landmarks),
+            "with_spatial": torch.rand((), generator=draw) < s.spatial_share,
+        }
+
+    @property
+    def _is_clip(self) -> bool:
+        return self._stage == "stage2"
+
+    def _frames(self, clip: Clip, draw: torch.Generator) -> list[int]:
+        count = self._settings.targets
+        if self._is_clip:
+            start = int(torch.randint(clip.num_frames - count + 1, (), generator=draw))
+            return list(range(start, start + count))
+        if count <= clip.num_frames:
+            return torch.randperm(clip.num_frames, generator=draw)[:count].tolist()
+        return torch.randint(clip.num_frames, (count,), generator=draw).tolist()
+
+    def _reference(self, clip: Clip, frames: list[int], draw: torch.Generator) -> int:
+        """A frame far from the targets if the clip is long enough, else any."""
+        distance = self._settings.reference_distance
+        near = {f + d for f in frames for d in range(-distance + 1, distance)}
+        far = sorted(set(range(clip.num_frames)) - near) or range(clip.num_frames)
+        return far[int(torch.randint(len(far), (), generator=draw))]
+
+    def _timesteps(self, index: int, draw: torch.Generator) -> Tensor:
+        """Uniform over 0..999; neighbours lie far apart, so every batch has all levels."""
+        n = self._settings.targets
+        offset = float(torch.rand((), generator=draw)) / TRAIN_TIMESTEPS
+        numbers = torch.arange(n, dtype=torch.float64) + index * n
+        if self._is_clip:
+            numbers = torch.full((n,), float(index), dtype=torch.float64)
+        return ((numbers * GOLDEN_RATIO + offset) % 1 * TRAIN_TIMESTEPS).long()
+
+    def _audio(
+        self, clip: Clip, frames: list[int], draw: torch.Generator, *, heard: bool
+    ) -> Tensor:
+        states = self._voices.get(clip, draw)  # (states, layer, d) at 50 Hz, from the clip's start
+        track = AudioTrack(states, clip.fps, clip.num_frames)
+        tokens = track.tokens(frames)  # (n, m, d)
+        return tokens if heard else torch.zeros_like(tokens)
+
+    def _face(self, clip: Clip, frames: list[int], mode: str, draw: torch.Generator) -> Tensor:
+        """The landmark pictures of these frames, or the clip's face mask, uint8."""
+        if self._settings.condition == "mask":
+            return clip.face_mask()[None].expand(len(frames), -1, -1, -1)
+        parts = self._settings.selection.draw(draw, voiced=mode == "both")
+        track = clip.track_with(parts)
+        return landmark_images(track, clip.size, frames, drawing=self._drawing, as_float=False)
+
+    def _weights(self, clip: Clip, frames: list[int], cells: Sequence[int]) -> Tensor:
+        s = self._settings
+        maps = [
+            clip.weight_map(f, (cells[1], cells[0]), mouth=s.mouth_weight, eyes=s.eyes_weight)
+            for f in frames
+        ]
+        return torch.from_numpy(np.stack(maps))[:, None].float()
+
+
+def _picture(clip: Clip, frame: int) -> Tensor:
+    return torch.from_numpy(clip.frame(frame)).permute(2, 0, 1)
+
+
+def check_length(clips: Sequence[Clip], frames: int) -> None:
+    """Raise `OptionsError` if a clip is shorter than a sample of stage 2."""
+    for clip in clips:
+        if clip.num_frames < frames:
+            raise OptionsError(
+                f"{clip.name} has {clip.num_frames} frames, but stage 2 takes clips of {frames}; "
+                "leave it out or choose fewer targets."
+            )
