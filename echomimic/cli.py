@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from .cli_landmarks import add_driving_options, add_landmarks, driving
 from .cli_options import DEFAULT_MODELS, DTYPES, add_face_box, add_model_options, face_points, size
 from .cli_progress import Progress
-from .config import VARIANTS, SamplingOptions, variant
+from .cli_train import add_puppets, add_train
+from .config import PUBLISHED, VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_animate(commands)
     _add_demo(commands)
     add_landmarks(commands)
+    add_train(commands)
+    add_puppets(commands)
     _add_models(commands)
     _add_bench(commands)
     return parser
@@ -112,7 +115,7 @@ def _add_models(commands: argparse._SubParsersAction) -> None:
     download = actions.add_parser("download", help="fetch the published files")
     download.set_defaults(run=_models_download)
     download.add_argument("folder", type=Path, nargs="?", default=DEFAULT_MODELS)
-    download.add_argument("--variant", choices=tuple(VARIANTS), action="append")
+    download.add_argument("--variant", choices=tuple(PUBLISHED), action="append")
     download.add_argument("--face", action="store_true", help="only the face landmarker")
 
     convert = actions.add_parser("convert", help="half the size, faster start: fp16 safetensors")

@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from .pipeline import OnProgress
 
 
+UNITS = {
+    "voice": "window", "sampling": "window", "puppets": "clip", "latents": "clip",
+    "voices": "clip", "vae": "step", "audio": "step", "stage1": "step", "stage2": "step",
+}  # what is counted in each stage; else frames  # fmt: skip
+
+
 class Progress:
     """A bar for each stage: done, speed, time left; while sampling, windows and the step."""
 
@@ -23,15 +29,17 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def _show(self, stage: str, done: int, total: int) -> None:
+    def _show(self, stage: str, done: int, total: int, note: str = "") -> None:
         from tqdm import tqdm
 
         if stage != self._stage:
             self.__exit__()
-            unit = "window" if stage in ("voice", "sampling") else "frame"
+            unit = UNITS.get(stage, "frame")
             self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
             self._stage = stage
         if stage == "sampling":
             step = max(0, done - 1) * self._steps // total + 1
-            self._bar.set_postfix_str(f"step {step}/{self._steps}", refresh=False)
+            note = f"step {step}/{self._steps}"
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(done - self._bar.n)

@@ -13,7 +13,7 @@ from .audio.tokens import AudioTrack, num_frames, num_states_heard, official_num
 from .audio.whisper import AudioEncoder, encode_speech
 from .config import LATENT_STRIDE, Compatibility, Variant
 from .errors import OptionsError
-from .landmarks.draw import landmark_images
+from .landmarks.draw import Reduction, landmark_images
 from .landmarks.portrait import Portrait
 from .landmarks.track import LandmarkTrack
 from .models.landmark_encoder import LandmarkEncoder
@@ -33,6 +33,7 @@ class DrawnFace:
 
     track: LandmarkTrack  # of the clip's frame rate, in the portrait's picture
     size: tuple[int, int]  # width, height of the video in pixels
+    reduction: Reduction = "linear"  # of the drawing, as the landmark encoder was trained
 
     def __len__(self) -> int:
         return self.track.num_frames
@@ -44,7 +45,7 @@ class DrawnFace:
 
     def images(self, frames: Sequence[int]) -> Tensor:
         """Landmark images (f, 3, H, W) in 0..1."""
-        return landmark_images(self.track, self.size, frames)
+        return landmark_images(self.track, self.size, frames, reduction=self.reduction)
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ def encode_face(
     """What drives the face besides the voice.
 
     Audio variants take the portrait's face mask, as features (1, d, h, w); landmark variants the
-    landmarks, in the portrait's picture, which are drawn and encoded while sampling. Raises
-    `OptionsError` where the input does not suit the variant.
+    landmarks, in the portrait's picture, which are drawn and encoded while sampling; the joint
+    variant without landmarks nothing, as in training. Raises `OptionsError` where the input does
+    not suit the variant.
     """
     check_driving(variant, driven=landmarks is not None)
     if encoder.config.in_channels != variant.landmark_channels:
@@ -124,19 +126,25 @@ def encode_face(
         )
     if landmarks is not None:
         _warn_of_another_picture(landmarks, portrait.crop.size)
-        return DrawnFace(landmarks, portrait.crop.size)
+        return DrawnFace(landmarks, portrait.crop.size, encoder.config.drawing)
+    if variant.takes_landmarks:
+        return no_face(encoder.config.out_channels, portrait.crop.size).to(device, dtype)
     return encoder(portrait.face_mask[None].to(device, dtype))
+
+
+def no_face(channels: int, size: tuple[int, int]) -> Tensor:
+    """Features (1, channels, h, w) of no landmarks at all, for a video of `size`."""
+    return torch.zeros(1, channels, size[1] // LATENT_STRIDE, size[0] // LATENT_STRIDE)
 
 
 def check_driving(variant: Variant, *, driven: bool) -> None:
     """Raise `OptionsError` for a landmark variant without landmarks, or the other way round."""
-    wants_landmarks = variant.landmark_channels == 3
-    if wants_landmarks and not driven:
+    if variant.needs_landmarks and not driven:
         raise OptionsError(
             f"Variant {variant.name!r} is driven by landmarks and was given none; give it "
             "landmarks, or choose 'audio' or 'audio_acc' (denoising_unet without _pose)."
         )
-    if driven and not wants_landmarks:
+    if driven and not variant.takes_landmarks:
         raise OptionsError(
             f"Variant {variant.name!r} takes no landmarks; choose 'landmark' or 'landmark_acc' "
             "(denoising_unet_pose), or leave the landmarks out."

@@ -76,6 +76,9 @@ class LandmarkEncoderConfig:
     in_channels: int = 1  # 1: face mask, 3: landmark image
     channels: tuple[int, ...] = (16, 32, 96, 256)
     out_channels: int = 320  # width of the UNet's first level
+    # How drawings of 512x512 are reduced: "linear", as the official code does, skips thin lines
+    # at an eighth of the size and less; "area" averages them.
+    drawing: Literal["linear", "area"] = "linear"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class AudioEncoderConfig:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of spec 1.2 and 10.8: files and rules of a published model family."""
+    """Files and rules of a model family: the published ones (spec 1.2, 10.8) and our joint one."""
 
     name: str
     denoising_unet: str
@@ -105,6 +108,16 @@ class Variant:
     noise_clamp: float | None
     divides_overlaps_always: bool  # D1: the official code forgets it without guidance
     official_length: int = 1200  # most frames the official script makes
+    landmarks_optional: bool = False  # trained on voice, landmarks, and both (the paper's claim)
+    published: bool = True  # whether there are official weights
+
+    @property
+    def takes_landmarks(self) -> bool:
+        return self.landmark_channels == 3
+
+    @property
+    def needs_landmarks(self) -> bool:
+        return self.takes_landmarks and not self.landmarks_optional
 
 
 # fmt: off
@@ -124,9 +137,15 @@ _ROWS = (
             "reference_unet_pose", "face_locator_pose",
             landmark_channels=3, num_inference_steps=6, guidance_scale=1.0, window_shift=3,
             noise_clamp=None, divides_overlaps_always=True),
+    Variant("joint", "denoising_unet_joint", "motion_module_joint", "reference_unet_joint",
+            "face_locator_joint",
+            landmark_channels=3, num_inference_steps=10, guidance_scale=1.5, window_shift=2,
+            noise_clamp=None, divides_overlaps_always=True, landmarks_optional=True,
+            published=False),
 )
 # fmt: on
 VARIANTS: dict[str, Variant] = {row.name: row for row in _ROWS}
+PUBLISHED: dict[str, Variant] = {row.name: row for row in _ROWS if row.published}
 
 
 def variant(name: str) -> Variant:

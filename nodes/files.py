@@ -8,12 +8,12 @@ from pathlib import Path
 
 import folder_paths
 
-from ..echomimic.config import VARIANTS
+from ..echomimic.config import PUBLISHED
 from ..echomimic.errors import WeightsError
 from ..echomimic.weights.files import foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
-OFFICIAL_UNETS = [f"{row.denoising_unet}.pth" for row in VARIANTS.values()]
+OFFICIAL_UNETS = [f"{row.denoising_unet}.pth" for row in PUBLISHED.values()]
 OFFICIAL_AUDIO_ENCODER = "audio_processor/whisper_tiny.pt"
 
 

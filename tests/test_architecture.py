@@ -33,6 +33,7 @@ LAYERS = (  # each imports only from those before it
     "cli_options",
     "cli_progress",
     "cli_landmarks",
+    "cli_train",
     "cli",
 )
 COMFYUI = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from echomimic.config import VARIANTS
+from echomimic.config import PUBLISHED
 from echomimic.errors import OptionsError, WeightsError
 from echomimic.weights.files import (
     ModelFiles,
@@ -26,7 +26,7 @@ OFFICIAL = [
     f"{stem}.pth"
     for stem in {
         name
-        for row in VARIANTS.values()
+        for row in PUBLISHED.values()
         for name in (
             row.denoising_unet,
             row.motion_module,
@@ -47,13 +47,13 @@ def touch(folder, *names):
             path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", PUBLISHED)
 def test_the_official_layout_gives_every_variant_its_own_files(tmp_path, variant):
     touch(tmp_path, *OFFICIAL)
 
     files = find_models([tmp_path], variant)
 
-    row = VARIANTS[variant]
+    row = PUBLISHED[variant]
     assert files.denoising_unet == tmp_path / f"{row.denoising_unet}.pth"
     assert files.motion_module == tmp_path / f"{row.motion_module}.pth"
     assert files.reference_unet == tmp_path / f"{row.reference_unet}.pth"
@@ -139,7 +139,7 @@ def test_files_of_other_versions_in_the_same_tree_are_not_offered(tmp_path):
     touch(tmp_path, "v3/denoising_unet.pth", "transformer/diffusion_pytorch_model.safetensors")
     touch(tmp_path, "diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin")
 
-    for row in VARIANTS.values():
+    for row in PUBLISHED.values():
         for component in ("denoising_unet", "reference_unet", "vae", "audio_encoder"):
             assert not [path for path in places([tmp_path], row, component) if path.is_file()]
 
@@ -177,7 +177,7 @@ def test_files_beside_a_chosen_unet_follow_its_variant(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("row", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("row", PUBLISHED.values(), ids=PUBLISHED)
 def test_the_variant_is_known_by_the_denoising_unet(tmp_path, row, suffix):
     assert variant_of(tmp_path / f"{row.denoising_unet}{suffix}") == row.name
     assert variant_of(tmp_path / f"{row.reference_unet}{suffix}") is None

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from echomimic.config import VARIANTS, UNetConfig
+from echomimic.config import PUBLISHED, UNetConfig
 from echomimic.errors import OptionsError, WeightsError
 from echomimic.models.motion_module import position_table
 from echomimic.weights.files import ModelFiles, find_models
@@ -416,7 +416,7 @@ def test_status_has_a_row_for_everything_and_finds_each_problem(folder):
 
     rows = {(row.variant, row.component): row for row in status([folder])}
 
-    assert len(rows) == len(VARIANTS) * 6 + 1
+    assert len(rows) == len(PUBLISHED) * 6 + 1
     assert "models download --face" in rows["any", "face_landmarker"].problem
     assert rows["audio", "denoising_unet"].problem is None
     assert rows["audio", "denoising_unet"].size == (folder / "denoising_unet.pth").stat().st_size

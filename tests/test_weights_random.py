@@ -7,7 +7,7 @@ import pytest
 import torch
 from support import golden_json
 
-from echomimic.config import VARIANTS, AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig
+from echomimic.config import PUBLISHED, AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig
 from echomimic.errors import OptionsError, WeightsError
 from echomimic.models.vae import VAE_CONFIG
 from echomimic.weights.files import find_models
@@ -133,7 +133,7 @@ def test_an_unwritable_folder_is_a_sentence(tmp_path):
 def test_variants_share_the_files_that_official_variants_share(folder):
     names = {path.name for path in folder.glob("*.pth")}
 
-    assert len(names) == len(VARIANTS) * 2 + 4  # two reference UNets, two landmark encoders
+    assert len(names) == len(PUBLISHED) * 2 + 4  # two reference UNets, two landmark encoders
 
 
 def test_real_model_files_are_never_overwritten(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ..errors import LandmarkError
 from .mesh import DRAWN_BY_DEFAULT, LINES, SQUARES, Colour, Line, Square
 from .track import LandmarkTrack
 
+Reduction = Literal["linear", "area"]
 Mark = TypeVar("Mark", Line, Square)
 CANVAS = 512  # width and height in pixels
 THICKNESS = 2
@@ -31,11 +32,13 @@ def draw_landmarks(
     parts: Collection[str] = DRAWN_BY_DEFAULT,
     *,
     irises: bool = False,
+    reduction: Reduction = "linear",
 ) -> np.ndarray:
     """Points (478, 2 or 3) in 0..1 → RGB picture of `size` (width, height), uint8 (H, W, 3).
 
     A point outside 0..1, or that is not a number, is left out together with its lines. `irises`
-    draws their circles, which the published models do not use.
+    draws their circles, which the published models do not use. `reduction` is how the canvas is
+    brought to `size`: `config.LandmarkEncoderConfig.drawing`.
     """
     cv2 = opencv()
     canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
@@ -50,25 +53,36 @@ def draw_landmarks(
     for square in _chosen(SQUARES, drawn):
         if seen[square.point]:
             _fill_square(canvas, pixels[square.point], square.colour)
-    return canvas if size == (CANVAS, CANVAS) else cv2.resize(canvas, size)
+    if size == (CANVAS, CANVAS):
+        return canvas
+    ways = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
+    return cv2.resize(canvas, size, interpolation=ways[reduction])
 
 
 def draw_track(
-    track: LandmarkTrack, size: tuple[int, int], frames: Sequence[int] | None = None
+    track: LandmarkTrack,
+    size: tuple[int, int],
+    frames: Sequence[int] | None = None,
+    *,
+    reduction: Reduction = "linear",
 ) -> np.ndarray:
     """Those `frames` of the track, all by default → uint8 (f, H, W, 3), with the track's parts."""
     frames = range(track.num_frames) if frames is None else frames
     pictures = np.empty((len(frames), size[1], size[0], 3), np.uint8)
     for picture, frame in zip(pictures, frames, strict=True):
-        picture[:] = draw_landmarks(track.points[frame], size, track.parts)
+        picture[:] = draw_landmarks(track.points[frame], size, track.parts, reduction=reduction)
     return pictures
 
 
 def landmark_images(
-    track: LandmarkTrack, size: tuple[int, int], frames: Sequence[int] | None = None
+    track: LandmarkTrack,
+    size: tuple[int, int],
+    frames: Sequence[int] | None = None,
+    *,
+    reduction: Reduction = "linear",
 ) -> Tensor:
     """What the landmark encoder takes: those `frames`, drawn → float32 (f, 3, H, W) in 0..1."""
-    pictures = torch.from_numpy(draw_track(track, size, frames)).movedim(-1, 1)
+    pictures = torch.from_numpy(draw_track(track, size, frames, reduction=reduction)).movedim(-1, 1)
     return pictures.contiguous().float().div_(255)
 
 

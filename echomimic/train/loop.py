@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -53,7 +54,9 @@ def train_stage(
     number, memory or disk space that ran out, a worker that died, or Ctrl-C: what had been
     learnt until then is in the last checkpoint.
     """
-    accelerator = accelerator or Accelerator(mixed_precision=options.mixed_precision)
+    if accelerator is None:
+        AcceleratorState._reset_state()  # stages of one program may differ in precision
+        accelerator = Accelerator(mixed_precision=options.mixed_precision)
     run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
     with _explained(options), _interruptible() as interrupted:
         for step in range(run.start, options.steps):

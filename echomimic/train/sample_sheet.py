@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..audio.tokens import AudioTrack
-from ..conditions import Conditions, DrawnFace, reference_features
-from ..config import LATENT_STRIDE, SamplingOptions, Variant
+from ..conditions import Conditions, DrawnFace, no_face, reference_features
+from ..config import SamplingOptions, Variant
 from ..denoiser import Denoiser, sample_clip
 from ..landmarks.mesh import DRAWN_BY_DEFAULT, PARTS
 from ..media.image import write_image
@@ -88,11 +88,7 @@ class SampleSheet:
         hears, parts = DRIVEN_BY[mode]
         audio = AudioTrack(states, clip.fps, clip.num_frames) if hears else None
         if parts is None:
-            width, height = clip.size
-            face: Tensor | DrawnFace = torch.zeros(
-                1, landmark_encoder.config.out_channels,
-                height // LATENT_STRIDE, width // LATENT_STRIDE,
-            )  # fmt: skip
+            face: Tensor | DrawnFace = no_face(landmark_encoder.config.out_channels, clip.size)
         else:
             face = DrawnFace(clip.track_with(parts), clip.size, landmark_encoder.config.drawing)
         return Conditions(features, audio, face)

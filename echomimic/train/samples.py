@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..audio.tokens import AudioTrack
 from ..errors import OptionsError
-from ..landmarks.draw import landmark_images
+from ..landmarks.draw import Reduction, draw_track
 from ..sampling.schedule import TRAIN_TIMESTEPS
 from .cache import AudioCache, LatentCache
 from .clips import Clip
@@ -64,7 +64,7 @@ class SampleSource:
         *,
         stage: str,
         seed: int,
-        drawing: str,
+        reduction: Reduction,
     ) -> None:
         self._clips, self._settings = clips, settings
         self._spoken = [c for c in clips if settings.audio_motion in ("", c.meta.get("motion"))]
@@ -74,7 +74,7 @@ class SampleSource:
                 "make such clips or leave audio_motion empty."
             )
         self._latents, self._voices = latents, voices
-        self._stage, self._seed, self._drawing = stage, seed, drawing
+        self._stage, self._seed, self._reduction = stage, seed, reduction
 
     def clip_of(self, index: int) -> Clip:
         """The clip that a sample comes from."""
@@ -164,10 +164,12 @@ class SampleSource:
     def _face(self, clip: Clip, frames: list[int], mode: str, draw: torch.Generator) -> Tensor:
         """The landmark pictures of these frames, or the clip's face mask, uint8."""
         if self._settings.condition == "mask":
-            return clip.face_mask()[None].expand(len(frames), -1, -1, -1)
+            mask = clip.face_mask().mul(255).round().byte()  # (1, H, W)
+            return mask[None].expand(len(frames), -1, -1, -1)
         parts = self._settings.selection.draw(draw, voiced=mode == "both")
         track = clip.track_with(parts)
-        return landmark_images(track, clip.size, frames, drawing=self._drawing, as_float=False)
+        pictures = draw_track(track, clip.size, frames, reduction=self._reduction)
+        return torch.from_numpy(pictures).movedim(-1, 1)
 
     def _weights(self, clip: Clip, frames: list[int], cells: Sequence[int]) -> Tensor:
         s = self._settings

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..config import (
-    VARIANTS,
+    PUBLISHED,
     AudioEncoderConfig,
     LandmarkEncoderConfig,
     UNetConfig,
@@ -89,7 +89,7 @@ def make_random(
     if size not in SIZES:
         raise OptionsError(f"size must be one of {', '.join(SIZES)}, not {size!r}.")
     models, folder = SIZES[size], Path(folder)
-    rows = [variant(name) for name in variants or VARIANTS]
+    rows = [variant(name) for name in variants or PUBLISHED]
     dtype = choose_dtype(dtype, "cpu")
     plan = _networks(models, rows)
     _spare_real_weights(folder, [*plan, CONFIG_FILE, AUDIO_ENCODER, VAE])

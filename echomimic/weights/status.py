@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import VARIANTS, Variant
+from ..config import PUBLISHED, Variant
 from ..errors import WeightsError
 from ..landmarks.detect import find_landmarker
 from .files import (
@@ -41,7 +41,7 @@ def status(folders: Sequence[Path]) -> list[FileStatus]:
 
     Names and shapes are checked, no weights read.
     """
-    rows = [row for variant in VARIANTS.values() for row in _variant_status(folders, variant)]
+    rows = [row for variant in PUBLISHED.values() for row in _variant_status(folders, variant)]
     return [*rows, _landmarker_status(folders)]
 
 

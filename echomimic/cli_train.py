@@ -1,0 +1,103 @@
+"""The commands `echomimic train` and `echomimic puppets`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cli_progress import Progress
+from .errors import OptionsError
+
+if TYPE_CHECKING:
+    from .pipeline import OnProgress
+    from .train.recipe import Recipe
+
+STAGES = ("vae", "audio", "stage1", "stage2")  # of train.recipe, which is imported when needed
+
+
+def add_train(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("train", help="train a model, from scratch or from another")
+    command.set_defaults(run=_train)
+    command.add_argument("recipe", help="a recipe file, or the name of a bundled one: mini, full")
+    command.add_argument("--out", type=Path, required=True, help="folder of the run")
+    command.add_argument("--data", type=Path, help="folder of clips; default: as the recipe says")
+    command.add_argument("--stage", choices=STAGES, action="append", help="default: all, in order")
+    command.add_argument("--fresh", action="store_true", help="start anew instead of going on")
+    command.add_argument("--steps", type=int, help="steps of each stage, for a first try")
+
+
+def add_puppets(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("puppets", help="clips of cartoon people, to train on")
+    command.set_defaults(run=_puppets)
+    command.add_argument("folder", type=Path)
+    command.add_argument("--count", type=int, default=100, help="people (100)")
+    command.add_argument("--first-seed", type=int, default=0)
+    command.add_argument("--frames", type=int, default=20, help="frames of each clip (20)")
+    command.add_argument("--size", type=int, default=128, help="width and height in pixels (128)")
+    command.add_argument("--workers", type=int, help="processes; default: one per core")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .train.loop import MODELS, train_stage
+    from .train.recipe import read_recipe
+    from .train.stages import make_stage
+
+    recipe = read_recipe(options.recipe)
+    chosen = [name for name in recipe.stages if name in (options.stage or STAGES)]
+    if not chosen:
+        raise OptionsError(f"{options.recipe} has no stage {', '.join(options.stage)}.")
+    with Progress() as progress:
+        data = options.data or _data(recipe, options.out, progress)
+        for name in chosen:
+            stage = make_stage(name, recipe, data, options.out / MODELS, progress)
+            settings = recipe.stages[name]
+            if options.steps is not None:
+                settings = replace(settings, steps=options.steps)
+
+            def show(done: int, total: int, figures: Mapping[str, float], name: str = name) -> None:
+                progress(name, done, total, f"loss {figures['loss']:.3f}")
+
+            train_stage(
+                stage, settings, options.out / name,
+                fingerprint={"seed": recipe.seed, "model": recipe.model, "data": recipe.data},
+                resume=not options.fresh, on_step=show,
+            )  # fmt: skip
+    sys.stderr.write(f"{options.out / MODELS}\n")
+
+
+def _data(recipe: Recipe, out: Path, progress: OnProgress) -> Path:
+    """The folder of clips that the recipe names, or its puppets, made in the folder of the run."""
+    from .train.make_puppets import PuppetOptions, make_puppets
+    from .train.recipe import strict
+
+    if "folder" in recipe.data:
+        return Path(recipe.data["folder"])
+    values = dict(recipe.data.get("puppets") or {})
+    if not values:
+        raise OptionsError(
+            f"{recipe.name} names no data; add `data: {{folder: …}}`, or give --data FOLDER."
+        )
+    count, first_seed = values.pop("count", 100), values.pop("first_seed", 0)
+    made = strict(PuppetOptions, values, f"the puppets of {recipe.name}")
+    make_puppets(
+        out / "data", count, made, first_seed=first_seed,
+        on_progress=lambda done, total: progress("puppets", done, total),
+    )  # fmt: skip
+    return out / "data"
+
+
+def _puppets(options: argparse.Namespace) -> None:
+    from .train.make_puppets import PuppetOptions, make_puppets
+
+    made = PuppetOptions(num_frames=options.frames, size=options.size)
+    with Progress() as progress:
+        make_puppets(
+            options.folder, options.count, made, first_seed=options.first_seed,
+            workers=options.workers,
+            on_progress=lambda done, total: progress("puppets", done, total),
+        )  # fmt: skip
+    sys.stderr.write(f"{options.folder}\n")
