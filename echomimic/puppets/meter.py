@@ -8,17 +8,18 @@ import numpy as np
 
 from .identity import EYE_WHITE, MOUTH, TEETH, Colour, Identity
 
-MOUTH_BOX = (0.24, 0.08, 0.25)  # half width, above and below the mouth's rest level
+MOUTH_BOX = (0.18, 0.06, 0.16)  # half width, above and below the mouth's rest level
 EYE_BOX = (0.24, 0.12)  # half width, half height
+MOUTH_REACH = (0.17, 0.11)  # half width and half height of an open mouth
 SEARCH = 0.09  # how far a moving head carries them
-SOFTNESS = 60.0  # RGB distance within which a pixel counts partly
+FARTHEST = 120.0  # RGB distance beyond which a pixel is not of a colour
 
 
 @dataclass(frozen=True)
 class Reading:
     """What was read, frame by frame."""
 
-    mouth: np.ndarray  # (f,) area of the open mouth, in squared picture widths
+    mouth: np.ndarray  # (f,) height of the open mouth, in picture widths
     eyes: np.ndarray  # (f,) area of the whites of the eyes, likewise: small when they are closed
     centre: np.ndarray  # (f, 2) middle of the whites, in picture widths; nan: eyes closed
     tilt: np.ndarray  # (f,) angle between the eyes in radians, clockwise
@@ -34,17 +35,16 @@ def measure(frames: np.ndarray, person: Identity) -> Reading:
     below, level = 0.53, 0.53 + person.mouth_level
     half, above, under = MOUTH_BOX
     mouth = _box(grid, 0.5, half, level - above, level + under)
-    inside = np.maximum(
-        _likeness(pixels[:, mouth[0], mouth[1]], MOUTH, person),
-        _likeness(pixels[:, mouth[0], mouth[1]], TEETH, person),
-    )
+    dark = _likeness(pixels[:, mouth[0], mouth[1]], MOUTH, person)
+    teeth = _likeness(pixels[:, mouth[0], mouth[1]], TEETH, person)
+    inside = _beside(np.maximum(dark, teeth), dark, grid[mouth[1]], grid[mouth[0]])
     eye_level = below + person.eye_level
     eyes = _box(grid, 0.5, EYE_BOX[0], eye_level - EYE_BOX[1], eye_level + EYE_BOX[1])
     white = _likeness(pixels[:, eyes[0], eyes[1]], EYE_WHITE, person)
     x, y = grid[eyes[1]], grid[eyes[0]]
     left, right = _centroid(white * (x < 0.5), x, y), _centroid(white * (x >= 0.5), x, y)
     return Reading(
-        mouth=inside.sum(axis=(1, 2)) / size**2,
+        mouth=_height(inside) / size,
         eyes=white.sum(axis=(1, 2)) / size**2,
         centre=(left + right) / 2,
         tilt=np.arctan2(right[:, 1] - left[:, 1], right[:, 0] - left[:, 0]),
@@ -76,11 +76,27 @@ def _likeness(pixels: np.ndarray, colour: Colour, person: Identity) -> np.ndarra
         others.append(person.glasses)
     own = _distance(pixels, colour)
     other = np.min([_distance(pixels, c) for c in others], axis=0)
-    return np.clip((other - own) / (2 * SOFTNESS) + 0.5, 0, 1) * (own < 2 * SOFTNESS)
+    share = other / (own + other + 1e-6)  # 1: this colour, 0: one of the others
+    return np.clip(2 * share - 0.5, 0, 1) * (own < FARTHEST)
 
 
 def _distance(pixels: np.ndarray, colour: Colour) -> np.ndarray:
     return np.linalg.norm(pixels - np.array(colour, np.float32), axis=-1)
+
+
+def _beside(inside: np.ndarray, dark: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Only what lies around the dark of the mouth: collars and eyes can be as white as teeth."""
+    place = np.nan_to_num(_centroid(dark**2, x, y), nan=-1.0)  # (f, 2)
+    beside = np.abs(x - place[:, :1]) < MOUTH_REACH[0]
+    level = np.abs(y - place[:, 1:]) < MOUTH_REACH[1]
+    return inside * beside[:, None, :] * level[:, :, None]
+
+
+def _height(inside: np.ndarray) -> np.ndarray:
+    """Rows that are open where the mouth is highest, averaged over a few columns; (f,)."""
+    columns = np.sort(inside.sum(axis=1), axis=1)  # (f, w)
+    count = max(1, inside.shape[2] // 12)
+    return columns[:, -count:].mean(axis=1)
 
 
 def _centroid(weight: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -78,8 +78,9 @@ def _waves(
 
 def _blinks(random: np.random.Generator, seconds: np.ndarray, every: float) -> np.ndarray:
     """0 open … 1 closed, (f,)."""
-    end = float(seconds[-1]) + 1
-    gaps = random.exponential(every * 0.6, int(4 * end / every) + 8) + every * 0.4
-    moments = np.cumsum(gaps) - gaps[0] * random.random()
+    first = random.uniform(0, every)
+    count = int(4 * float(seconds[-1]) / every) + 8  # enough, even if the gaps are short
+    gaps = every * (0.4 + 0.6 * random.exponential(size=count))
+    moments = first + np.cumsum(gaps) - every
     away = np.abs(seconds[:, None] - moments).min(axis=1)
-    return np.clip(1.6 * np.cos(np.clip(away / BLINK, 0, 1) * np.pi) + 0.0, 0, 1)
+    return np.clip(1.6 * np.cos(np.clip(away / BLINK, 0, 1) * np.pi), 0, 1)
