@@ -27,6 +27,7 @@ LAYERS = (  # each imports only from those before it
     "pipeline",
     "puppets",
     "train",
+    "quality",
     "demo",
     "bench_landmarks",
     "bench",

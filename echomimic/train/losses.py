@@ -86,7 +86,7 @@ def spatial_loss(
     distance = (decoded - images[counted]).square().flatten(1).mean(dim=1)
     if perceptual is not None:
         distance = distance + perceptual(decoded, images[counted])
-    return losses.masked_scatter(counted, weight[counted] * distance)
+    return losses.masked_scatter(counted, (weight[counted] * distance).float())
 
 
 def _amounts(t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
