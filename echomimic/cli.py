@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cli_landmarks import add_driving_options, add_landmarks, driving
-from .cli_options import DEFAULT_MODELS, DTYPES, add_face_box, add_model_options, face_points, size
+from .cli_options import (
+    DEFAULT_MODELS,
+    DTYPES,
+    MINI_MODELS,
+    add_face_box,
+    add_model_options,
+    face_points,
+    size,
+)
 from .cli_progress import Progress
 from .cli_train import add_puppets, add_train
 from .config import PUBLISHED, VARIANTS, SamplingOptions, variant
@@ -72,10 +80,10 @@ def _add_animate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", type=Path, required=True, help="video to write, .mp4")
     add_model_options(command, variant=None)
     command.add_argument(
-        "--fps", type=float, default=24.0, help="frames per second (24); landmarks alone: theirs"
+        "--fps", type=float, help="frames per second; default: the model's; landmarks alone: theirs"
     )
     command.add_argument("--length", type=int, help="most frames; default: the whole voice")
-    command.add_argument("--size", type=size, default=(512, 512), help="512 or WIDTHxHEIGHT")
+    command.add_argument("--size", type=size, help="512 or WIDTHxHEIGHT; default: the model's")
     add_driving_options(command)
     command.add_argument(
         "--paste-back", action="store_true", help="show the whole picture, not the crop alone"
@@ -150,7 +158,7 @@ def _animate(options: argparse.Namespace) -> None:
     if options.audio is None and moved is None:
         raise OptionsError("Nothing moves the face: give --audio, --driving or --landmarks.")
     if options.variant is None:
-        options.variant = "landmark" if moved else "audio"
+        options.variant = _variant(options, driven=moved is not None)
     clip = ClipOptions(
         size=options.size,
         fps=options.fps,
@@ -165,6 +173,17 @@ def _animate(options: argparse.Namespace) -> None:
             options.portrait, options.audio, options.out, clip, sampling, progress, driving=moved
         )
     sys.stderr.write(f"{options.out}\n")
+
+
+def _variant(options: argparse.Namespace, *, driven: bool) -> str:
+    """The family of weights that suits what is given."""
+    if _is_mini(options):
+        return "joint"
+    return "landmark" if driven else "audio"
+
+
+def _is_mini(options: argparse.Namespace) -> bool:
+    return options.models == [MINI_MODELS]
 
 
 def _length(options: argparse.Namespace) -> int | None:
@@ -193,15 +212,15 @@ def _sampling_options(options: argparse.Namespace) -> SamplingOptions:
 def _model(options: argparse.Namespace) -> EchoMimic:
     import torch
 
+    from .landmarks.detect import find_landmarker
     from .pipeline import EchoMimic
 
     dtype = getattr(torch, options.dtype) if options.dtype else None
-    return EchoMimic.from_folder(
-        options.models or [DEFAULT_MODELS],
-        options.variant,
-        device=_device(options.device),
-        dtype=dtype,
-    )
+    place = {"device": _device(options.device), "dtype": dtype}
+    if _is_mini(options):
+        landmarker = find_landmarker([DEFAULT_MODELS])
+        return EchoMimic.mini(landmarker=landmarker, **place)
+    return EchoMimic.from_folder(options.models or [DEFAULT_MODELS], options.variant, **place)
 
 
 def _device(name: str | None) -> str | None:
@@ -219,9 +238,9 @@ def _device(name: str | None) -> str | None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from .demo import demo_options, run_demo
+    from .demo import run_demo
 
-    with Progress(demo_options().num_inference_steps) as progress:
+    with Progress() as progress:
         video = run_demo(options.out, progress)
     sys.stderr.write(f"{video}\n")
 

@@ -9,6 +9,7 @@ from .config import VARIANTS
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEFAULT_MODELS = Path("models")
+MINI_MODELS = Path("mini")  # stands for the model that comes with the package
 
 
 def add_model_options(command: argparse.ArgumentParser, variant: str | None = "audio") -> None:
@@ -27,7 +28,7 @@ def add_models_folder(command: argparse.ArgumentParser) -> None:
         "--models",
         type=Path,
         action="append",
-        help=f"folder of model files, may be repeated ({DEFAULT_MODELS})",
+        help=f"folder of model files, may be repeated ({DEFAULT_MODELS}); mini: the built-in model",
     )
 
 

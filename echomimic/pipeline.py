@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .assets import MINI
 from .audio.tokens import AudioTrack
 from .conditions import (
     Conditions,
@@ -41,6 +42,7 @@ from .motion.retime import fit_track
 from .sampling.samplers import OnStep
 from .weights import load
 from .weights.files import ModelFiles, find_models
+from .weights.settings import native
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,8 @@ STAGES = ("voice", "landmarks", "sampling", "decoding")
 class ClipOptions:
     """What clip is made; how it is denoised is `SamplingOptions`."""
 
-    size: tuple[int, int] = (512, 512)  # width, height
-    fps: float = 24.0
+    size: tuple[int, int] | None = None  # width, height; None: what the model was trained on
+    fps: float | None = None  # None: likewise
     length: int | None = None  # frames; None: as long as the voice
     face_box: FaceBox | None = None  # pixels of the picture; None: found by MediaPipe
     face_points: Points | None = None  # by hand, for a face that is not found: motion.place
@@ -106,6 +108,7 @@ class EchoMimic:
         self.device = torch.device(device or default_device())
         self.dtype = dtype or load.default_dtype(self.device)
         self.landmarker = landmarker
+        self.native = native(files.denoising_unet)
         self.networks = Networks(files, self.device, self.dtype, keep=keep_loaded)
 
     @classmethod
@@ -120,6 +123,14 @@ class EchoMimic:
             folders = [Path(folders)]
         options.setdefault("landmarker", find_landmarker(folders))
         return cls(find_models(folders, variant), **options)
+
+    @classmethod
+    def mini(cls, **options: Any) -> EchoMimic:
+        """The small model that comes with the package: it knows cartoon people only.
+
+        Options are those of the class.
+        """
+        return cls(find_models([MINI], "joint"), **options)
 
     def animate(
         self,
@@ -141,6 +152,7 @@ class EchoMimic:
         `EchoMimicError`s of one sentence for what cannot be read, written or combined.
         """
         options, out = options or SamplingOptions.for_variant(self.variant), Path(out)
+        clip = self.completed(clip)
         check_output(out)
         check_size(*clip.size)
         check_sampling(options)
@@ -178,6 +190,7 @@ class EchoMimic:
     ) -> tuple[AudioTrack | None, LandmarkTrack | None]:
         """What the clip's frames hear, and the landmarks that move them in the portrait."""
         landmarks = voice = None
+        clip = self.completed(clip)
         check_driving(self.variant, driven=driving is not None)
         if audio is not None:
             speech = read_speech(Path(audio), int16=compatibility.int16_audio)
@@ -196,6 +209,17 @@ class EchoMimic:
         if voice is None and landmarks is not None and clip.length is not None:
             landmarks = fit_track(landmarks, clip.length, landmarks.fps, "cut")
         return voice, landmarks_of_clip(voice, landmarks, driving.end if driving else "hold")
+
+    def completed(self, clip: ClipOptions) -> ClipOptions:
+        """The options, with the size and frame rate that the model was trained on if not given."""
+        size = self.native.size if clip.size is None else clip.size
+        fps = self.native.fps if clip.fps is None else clip.fps
+        if size != self.native.size and not self.variant.published:
+            log.warning(
+                "This model was trained on videos of %dx%d pixels; %dx%d will look worse.",
+                *self.native.size, *size,
+            )  # fmt: skip
+        return replace(clip, size=size, fps=fps)
 
     def _box_by_hand(self, picture: np.ndarray, points: Points | None) -> FaceBox | None:
         if points is None:
@@ -223,7 +247,7 @@ class EchoMimic:
     def encode_voice(
         self,
         speech: Tensor,
-        fps: float = 24.0,
+        fps: float | None = None,
         length: int | None = None,
         compatibility: Compatibility = Compatibility(),  # noqa: B008 (frozen)
         on_progress: Callable[[int, int], None] | None = None,
@@ -233,7 +257,7 @@ class EchoMimic:
             return encode_voice(
                 encoder,
                 speech,
-                fps=fps,
+                fps=self.native.fps if fps is None else fps,
                 length=length,
                 compatibility=compatibility,
                 on_progress=on_progress,

@@ -18,11 +18,14 @@ from .motion import EchoMimicLandmarkSmooth, EchoMimicMotionSync
 from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
 from .portrait import EchoMimicPortrait
+from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
 from .sample import EchoMimicSampler
 
 NODES: list[type[io.ComfyNode]] = [
     EchoMimicModelLoader,
     EchoMimicAudioEncoderLoader,
+    EchoMimicExampleInputs,
+    EchoMimicPuppet,
     EchoMimicAudioEncode,
     EchoMimicPortrait,
     EchoMimicLandmarkExtract,

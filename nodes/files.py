@@ -8,12 +8,14 @@ from pathlib import Path
 
 import folder_paths
 
+from ..echomimic import assets
 from ..echomimic.config import PUBLISHED
 from ..echomimic.errors import WeightsError
-from ..echomimic.weights.files import foreign_reason, variant_of
+from ..echomimic.weights.files import find_models, foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
 OFFICIAL_UNETS = [f"{row.denoising_unet}.pth" for row in PUBLISHED.values()]
+MINI = "mini (built in)"
 OFFICIAL_AUDIO_ENCODER = "audio_processor/whisper_tiny.pt"
 
 
@@ -41,17 +43,23 @@ def landmarker_folders() -> list[Path]:
 
 
 def denoising_unets() -> list[str]:
-    """Names of the installed variants; the official names where there is none yet."""
-    return _existing(lambda path: variant_of(path) is not None) or OFFICIAL_UNETS
+    """The built-in model, then the installed variants; official names where there is none yet."""
+    return [MINI, *(_existing(lambda path: variant_of(path) is not None) or OFFICIAL_UNETS)]
 
 
 def audio_encoders() -> list[str]:
-    """Names of the installed audio encoders; the official one where there is none yet."""
-    return _existing(lambda path: "whisper" in path.as_posix().lower()) or [OFFICIAL_AUDIO_ENCODER]
+    """The built-in one, then the installed ones; the official name where there is none yet."""
+    installed = _existing(lambda path: "whisper" in path.as_posix().lower())
+    return [MINI, *(installed or [OFFICIAL_AUDIO_ENCODER])]
 
 
-def resolve(name: str) -> Path:
-    """The path of a name that was listed; raises `WeightsError` if it is not there."""
+def resolve(name: str, component: str = "denoising_unet") -> Path:
+    """The path of a name that was listed; raises `WeightsError` if it is not there.
+
+    `component` says which file of the built-in model is meant.
+    """
+    if name == MINI:
+        return getattr(find_models([assets.MINI], "joint"), component)
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
         folders = ", ".join(map(str, model_folders()))

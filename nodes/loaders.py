@@ -35,7 +35,8 @@ class EchoMimicModelLoader(io.ComfyNode):
                 io.Combo.Input(
                     "model",
                     options=files.denoising_unets(),
-                    tooltip="A denoising UNet in models/echo_mimic. Its name tells the variant: "
+                    tooltip="'mini' comes with the pack and animates cartoon people at 128x128. "
+                    "Others: a denoising UNet in models/echo_mimic, whose name tells the variant: "
                     "plain is driven by audio, _pose by landmarks, _acc takes 6 steps instead of "
                     "30. The other files of the variant are found beside it.",
                 ),
@@ -101,6 +102,6 @@ class EchoMimicAudioEncoderLoader(io.ComfyNode):
 
     @classmethod
     def execute(cls, audio_encoder: str) -> io.NodeOutput:
-        path = files.resolve(audio_encoder)
+        path = files.resolve(audio_encoder, "audio_encoder")
         encoder = load.load_audio_encoder(path, dtype=torch.float32)
         return io.NodeOutput(make_plain_patcher(encoder))

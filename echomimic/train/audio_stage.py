@@ -8,28 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..audio.mel import log_mel
 from ..audio.whisper import AudioEncoder
-from ..config import AUDIO_RATE, STATES_PER_SECOND
+from ..config import STATES_PER_SECOND
 from ..puppets.mouth import mouth_curves
-from ..puppets.voice import speak
 from .augmentation import AudioAugmentation, augment
+from .clips import Clip
 from .draws import generator
 from .export import export_audio_encoder
 from .trainable import freeze_all_but_trainable
 
-HELD_OUT = 64  # voices to validate with
-FIRST_HELD_OUT = 900_000  # their seeds, which training does not draw
+VALIDATED = 64  # held-out voices
 
 
 @dataclass(frozen=True)
 class AudioSettings:
-    """Where the voices come from, and what is done to them."""
+    """What is done to the voices."""
 
-    first_seed: int = 0
-    voices: int = 20_000  # different speakers and sentences
     augmentation: AudioAugmentation = field(default_factory=AudioAugmentation)
 
 
@@ -43,20 +41,33 @@ class AudioTraining(nn.Module):
         self.head = nn.Linear(config.width * (config.num_layers + 1), 2)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """mel (b, num_mels, 2n), truth (b, n, 2) → losses (b,)."""
-        told = self.head(self.audio_encoder(batch["mel"]).flatten(2).float())  # (b, n, 2)
-        error = (told - batch["truth"]).square().mean(dim=1)  # (b, 2)
+        """mel (b, num_mels, 2n), truth (b, n, 2), heard (b, n) of 0 and 1 → losses (b,)."""
+        error = (self.tell(batch["mel"]) - batch["truth"]).square()
+        heard = batch["heard"][..., None]
+        error = (error * heard).sum(dim=1) / heard.sum(dim=1)  # (b, 2)
         return {"loss": error.mean(dim=1), "opening": error[:, 0], "width": error[:, 1]}
+
+    def tell(self, mel: Tensor) -> Tensor:
+        """Opening and width at 50 Hz, (b, n, 2)."""
+        return self.head(self.audio_encoder(mel).flatten(2).float())
 
 
 class AudioStage:
-    """The stage that the engine runs; a sample is a voice of one encoder window."""
+    """The stage that the engine runs; a sample is the voice of a clip, up to an encoder window."""
 
     name = "audio"
 
-    def __init__(self, encoder: AudioEncoder, settings: AudioSettings, seed: int) -> None:
+    def __init__(
+        self,
+        encoder: AudioEncoder,
+        clips: Sequence[Clip],
+        held_out: Sequence[Clip],
+        settings: AudioSettings,
+        seed: int,
+    ) -> None:
         self.module = AudioTraining(encoder)
         self._trainable = freeze_all_but_trainable(self.name, self.module)
+        self._clips, self._held_out = clips, held_out
         self._settings, self._seed = settings, seed
         self._num_states = encoder.config.max_states
         self._num_mels = encoder.config.num_mels
@@ -66,46 +77,51 @@ class AudioStage:
 
     def fetch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """A voice, heard after augmentation, with what the mouth did when it spoke."""
-        samples = [self._sample(index) for index in indices]
-        return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+        return _stack([self._sample(index) for index in indices])
 
     def _sample(self, index: int) -> dict[str, Tensor]:
         draw = generator(self._seed, self.name, index)
-        voice = self._settings.first_seed + int(
-            torch.randint(self._settings.voices, (2,), generator=draw)[0]
-        )
-        speech = self._speech(voice)
-        other = torch.from_numpy(self._speech(voice + 1))
-        heard = augment(torch.from_numpy(speech), draw, self._settings.augmentation, babble=other)
+        clip, other = (self._clips[i] for i in self._choose(draw))
+        speech = clip.speech()
+        heard = augment(speech, draw, self._settings.augmentation, babble=other.speech())
         return self._pair(heard, speech)
 
-    def _speech(self, seed: int) -> np.ndarray:
-        samples = self._num_states * AUDIO_RATE // STATES_PER_SECOND
-        return speak(seed, samples / AUDIO_RATE)[:samples]
+    def _choose(self, draw: torch.Generator) -> list[int]:
+        return torch.randint(len(self._clips), (2,), generator=draw).tolist()
 
-    def _pair(self, heard: Tensor, speech: np.ndarray) -> dict[str, Tensor]:
-        opening, width = mouth_curves(speech, self._num_states, STATES_PER_SECOND)
+    def _pair(self, heard: Tensor, speech: Tensor) -> dict[str, Tensor]:
+        """The first window of a voice, filled up in the mel as in `encode_speech`."""
+        mel = log_mel(heard, num_mels=self._num_mels)[:, : 2 * self._num_states]
+        states = mel.shape[1] // 2
+        opening, width = mouth_curves(speech.numpy(), self._num_states, STATES_PER_SECOND)
         truth = torch.from_numpy(np.stack([opening, width], axis=1)).float()
-        return {"mel": log_mel(heard, num_mels=self._num_mels), "truth": truth}
+        return {
+            "mel": F.pad(mel, (0, 2 * self._num_states - mel.shape[1])),
+            "truth": truth,
+            "heard": (torch.arange(self._num_states) < states).float(),
+        }
 
     def describe(self, index: int) -> str:
-        return f"the voice of sample {index}"
+        first = self._choose(generator(self._seed, self.name, index))[0]
+        return f"the voice of clip {self._clips[first].name}"
 
     @torch.no_grad()
     def validate(self, step: int, folder: Path) -> dict[str, float]:
         """Correlation of what the encoder tells with the truth, on voices it never heard."""
-        pairs = []
-        for seed in range(FIRST_HELD_OUT, FIRST_HELD_OUT + HELD_OUT):
-            speech = self._speech(seed)
-            pairs.append(self._pair(torch.from_numpy(speech), speech))
-        mel = torch.stack([pair["mel"] for pair in pairs])
-        truth = torch.stack([pair["truth"] for pair in pairs])
-        told = self.module.head(self.module.audio_encoder(mel).flatten(2).float())
+        voices = [clip.speech() for clip in self._held_out[:VALIDATED]]
+        if not voices:
+            return {}
+        batch = _stack([self._pair(speech, speech) for speech in voices])
+        heard = batch["heard"].bool()
+        told, truth = self.module.tell(batch["mel"])[heard], batch["truth"][heard]  # (n, 2)
         return {
-            f"{name}_r": float(torch.corrcoef(torch.stack([told[..., i].flatten(),
-                                                           truth[..., i].flatten()]))[0, 1])
+            f"{name}_r": float(torch.corrcoef(torch.stack([told[:, i], truth[:, i]]))[0, 1])
             for i, name in enumerate(("opening", "width"))
-        }  # fmt: skip
+        }
 
     def export(self, folder: Path) -> list[Path]:
         return [export_audio_encoder(self.module.audio_encoder, folder)]
+
+
+def _stack(samples: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}

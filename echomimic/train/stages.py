@@ -86,7 +86,10 @@ class _Maker:
 
     def audio(self) -> Stage:
         config = self._config(AudioEncoderConfig, "audio_encoder")
-        return AudioStage(AudioEncoder(config), self._settings(AudioSettings), self.recipe.seed)
+        return AudioStage(
+            AudioEncoder(config), self.data.clips("train"), self.data.clips("validate"),
+            self._settings(AudioSettings), self.recipe.seed,
+        )  # fmt: skip
 
     def diffusion(self) -> Stage:
         settings, row = self._settings(DiffusionSettings), variant(self.recipe.variant)
@@ -121,6 +124,8 @@ class _Maker:
             "seed": self.recipe.seed,
             "stage": self.name,
             "steps": self.options.steps,
+            "size": list(train[0].size),
+            "fps": train[0].fps,
             "condition": settings.samples.condition,
             "motion_frames": 0,
             "spatial_weight": settings.objective.spatial_weight,

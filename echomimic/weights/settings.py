@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig
 from ..errors import WeightsError
+from .read import read_state
 
 FORMAT = 1  # of `config.json` and of the metadata; other packs' config.json has no such entry
 METADATA_KEY = "echomimic"
@@ -74,6 +75,25 @@ def file_note(path: Path, metadata: Mapping[str, str], component: str) -> dict[s
         )
     _require_object(note.get("config", {}), f"The configuration in the metadata of {path}")
     return note
+
+
+@dataclass(frozen=True)
+class Native:
+    """What a model was trained on, and therefore does best."""
+
+    size: tuple[int, int] = (512, 512)  # width, height in pixels
+    fps: float = 24.0
+
+
+def native(path: Path) -> Native:
+    """Of the model whose denoising UNet is `path`; the published models' if it does not say."""
+    with explained_settings(path):
+        note = file_note(path, read_state(path)[1], "denoising_unet")
+        training = note.get("training", {})
+        if "size" not in training:
+            return Native()
+        width, height = training["size"]
+        return Native((int(width), int(height)), float(training["fps"]))
 
 
 @contextmanager
