@@ -43,9 +43,14 @@ def read(network: UNet) -> set[str]:
     return {name for name, g in zip(names, gradients, strict=True) if g is not None}
 
 
+def heard(network: nn.Module) -> set[str]:
+    """Those of an audio encoder that its states depend on: not the norm after the last layer."""
+    return {name for name in everything(network) if not name.startswith("encoder.layer_norm.")}
+
+
 TRAINS: dict[str, dict[str, Chooses]] = {
     "vae": {"vae": everything},
-    "audio": {"audio_encoder": everything, "head": everything},
+    "audio": {"audio_encoder": heard, "head": everything},
     "stage1": {"reference_unet": read, "denoising_unet": spatial, "landmark_encoder": everything},
     "stage2": {"denoising_unet": temporal},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,8 +20,8 @@ from .networks import (
     read_reference_unet,
     read_vae,
 )
-from .read import shapes
-from .settings import make_metadata
+from .read import read_state, shapes
+from .settings import file_note, make_metadata
 from .write import write_safetensors
 
 READERS: dict[str, Callable[[ModelFiles], Network]] = {
@@ -81,6 +82,16 @@ def _write(path: Path, network: Network, variant_name: str, dtype: torch.dtype) 
     # Shared files belong to more than one variant, so they name none.
     name = variant_name if network.component == "denoising_unet" else None
     dtype = torch.float32 if network.component in KEPT_EXACT else dtype
-    metadata = make_metadata(network.component, name, network.config, random=network.random)
+    notes = {"random": network.random, **_training(network)}
+    metadata = make_metadata(network.component, name, network.config, **notes)
     state = network.state
     write_safetensors(path, shapes(state), state.__getitem__, dtype=dtype, metadata=metadata)
+
+
+def _training(network: Network) -> dict[str, Any]:
+    """How the network was trained, where its file says so."""
+    path = network.files[0]
+    if path.suffix != ".safetensors":
+        return {}
+    note = file_note(path, read_state(path)[1], network.component)
+    return {"training": note["training"]} if "training" in note else {}

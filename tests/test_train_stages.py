@@ -1,0 +1,283 @@
+"""The stages: what trains when, from which data, and that the result is a model like any other."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("accelerate")
+pytest.importorskip("cv2")
+
+from echomimic.config import SamplingOptions
+from echomimic.errors import DatasetError, OptionsError, WeightsError
+from echomimic.pipeline import ClipOptions, EchoMimic
+from echomimic.puppets.clip import PuppetClip
+from echomimic.puppets.identity import TEST_SEEDS
+from echomimic.quality import MODES, animate, quality, table, voices
+from echomimic.train.clips import Clip, Dataset, feature_box
+from echomimic.train.loop import train_stage
+from echomimic.train.make_puppets import PuppetOptions, clip_folder, make_puppets
+from echomimic.train.recipe import Recipe, StageOptions, read_recipe, strict
+from echomimic.train.stages import make_stage
+from echomimic.train.trainable import TRAINS
+from echomimic.weights.files import find_models
+from echomimic.weights.networks import read_denoising_unet
+from echomimic.weights.read import read_state
+from echomimic.weights.settings import native
+
+MODEL = {
+    "unet": {
+        "channels": [32, 32], "attention": [False, True], "layers_per_level": 1, "num_heads": 4,
+        "norm_groups": 8, "audio_dim": 32, "motion": {"num_heads": 4, "max_frames": 16},
+        "feed_forward": 2, "position_code": True,
+    },
+    "landmark_encoder": {
+        "in_channels": 3, "channels": [4, 4, 8, 8], "out_channels": 32, "drawing": "area",
+    },
+    "audio_encoder": {"width": 32, "num_heads": 4, "num_layers": 1, "max_states": 100},
+    "vae": {"block_out_channels": [8, 8, 8, 16], "layers_per_block": 1, "norm_num_groups": 4},
+}  # fmt: skip
+SAMPLES = {"condition": "joint", "targets": 2, "reference_distance": 1}
+STEPS = StageOptions(steps=3, batch_size=2, learning_rate=1e-3, log_every=1)
+RECIPE = Recipe(
+    name="tiny",
+    seed=3,
+    variant="joint",
+    model=MODEL,
+    data={},
+    stages={
+        "vae": STEPS,
+        "audio": STEPS,
+        "stage1": replace(STEPS, settings={"samples": SAMPLES}),
+        "stage2": replace(STEPS, settings={"samples": SAMPLES | {"targets": 4},
+                                           "objective": {"difference_weight": 1.0}}),
+    },
+)  # fmt: skip
+OPTIONS = PuppetOptions(num_frames=5, size=64)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    make_puppets(folder, 16, OPTIONS, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """A folder with all stages of the tiny recipe, and each stage's weights before and after."""
+    run, moved = tmp_path_factory.mktemp("run"), {}
+    for name, options in RECIPE.stages.items():
+        stage = make_stage(name, RECIPE, data, run / "models")
+        before = {k: v.detach().clone() for k, v in stage.module.named_parameters()}
+        train_stage(stage, options, run / name)
+        after = dict(stage.module.named_parameters())
+        moved[name] = {k for k in before if not torch.equal(before[k], after[k])}
+        moved[name] = (moved[name], set(before), stage)
+    return run, moved
+
+
+@pytest.mark.parametrize("name", TRAINS)
+def test_each_stage_moves_what_the_table_says_and_nothing_else(trained, name):
+    moved, everything, stage = trained[1][name]
+    if name == "vae":  # what is standardised at the end moves anyway
+        assert moved == everything
+        return
+    assert moved == set(stage.trainable())
+    components = {component.split(".")[0] for component in moved}
+    assert components == set(TRAINS[name])
+
+
+def test_stage_2_moves_motion_modules_only_and_stage_1_has_none(trained):
+    moved, everything, _ = trained[1]["stage2"]
+    assert moved == {name for name in everything if ".motion_modules." in name}
+    assert len(moved) > 50
+    assert not any(".motion_modules." in name for name in trained[1]["stage1"][1])
+
+
+def test_of_the_reference_unet_only_what_is_read_trains(trained):
+    moved, everything, _ = trained[1]["stage1"]
+    unread = {n for n in everything - moved if n.startswith("reference_unet")}
+    assert any("up_blocks.1" in name for name in unread)  # after the last attention
+    assert not any("down_blocks" in name for name in unread)
+
+
+def test_the_result_is_a_model_like_any_other(trained, tmp_path):
+    files = find_models([trained[0] / "models"], "joint")
+    assert native(files.denoising_unet).size == (64, 64)
+    assert native(files.denoising_unet).fps == 25.0
+    network = read_denoising_unet(files)
+    assert not network.random
+    assert network.config.position_code
+    model = EchoMimic(files)
+    truth = PuppetClip(TEST_SEEDS.start, 6)
+    options = SamplingOptions.for_variant(model.variant, num_inference_steps=2, context_frames=4)
+    for mode in MODES:
+        frames = animate(model, truth, mode, options)
+        assert frames.shape == (6, 128, 128, 3)
+    assert model.completed(ClipOptions()).size == (64, 64)
+
+
+def test_the_latents_of_a_trained_vae_have_the_deviation_that_the_schedule_assumes(trained, data):
+    vae = trained[1]["stage1"][2].module.vae
+    pictures = np.concatenate([clip.frames for clip in Dataset(data).clips("train")])
+    images = torch.from_numpy(pictures).movedim(-1, 1) / 127.5 - 1
+    with torch.no_grad():
+        latents = vae.encode(images).latent_dist.mean * 0.18215
+    torch.testing.assert_close(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.1, rtol=0)
+    torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=0.1, rtol=0)
+
+
+def test_quality_measures_every_mode_beside_its_controls(trained):
+    model = EchoMimic(find_models([trained[0] / "models"], "joint"), keep_loaded=True)
+    options = SamplingOptions.for_variant(model.variant, num_inference_steps=1, guidance_scale=1)
+    figures = quality(model, [TEST_SEEDS.start], voices([], 2), options)
+    assert len(figures.values["mouth r, audio"]) == 2
+    assert len(figures.values["wrong voice"]) == 2
+    assert 0 < figures.mean("SSIM of the still portrait, landmarks") < 1
+    assert "mouth correlation, audio only" in table(figures)
+
+
+def test_training_needs_the_networks_of_the_stages_before(data, tmp_path):
+    with pytest.raises(WeightsError, match="run stage 'vae' first"):
+        make_stage("stage1", RECIPE, data, tmp_path)
+
+
+@pytest.mark.parametrize(("condition", "family"), [("mask", "audio"), ("landmarks", "landmark")])
+def test_the_published_families_can_be_trained_too(trained, data, tmp_path, condition, family):
+    for folder in ("sd-vae-ft-mse", "audio_processor"):
+        shutil.copytree(trained[0] / "models" / folder, tmp_path / "models" / folder)
+    encoder = MODEL["landmark_encoder"] | {"in_channels": 1 if condition == "mask" else 3}
+    options = replace(STEPS, settings={"samples": SAMPLES | {"condition": condition}})
+    recipe = replace(
+        RECIPE, variant=family, model=MODEL | {"landmark_encoder": encoder},
+        stages={"stage1": options, "stage2": options},
+    )  # fmt: skip
+    for name in recipe.stages:
+        stage = make_stage(name, recipe, data, tmp_path / "models")
+        train_stage(stage, options, tmp_path / name)
+    files = find_models([tmp_path / "models"], family)
+    assert read_denoising_unet(files).config.motion is not None
+
+
+def test_training_can_begin_from_a_model(trained, data, tmp_path):
+    recipe = replace(RECIPE, model=MODEL | {"start": str(trained[0] / "models")})
+    start = make_stage("stage1", recipe, data, tmp_path).module
+    given = read_state(trained[0] / "models/reference_unet_joint.safetensors")[0]
+    for name, parameter in start.reference_unet.named_parameters():
+        assert torch.equal(parameter, given[name])
+    with pytest.raises(WeightsError, match=r"holds no reference_unet_joint.*correct `start`"):
+        make_stage("stage1", replace(recipe, model=MODEL | {"start": str(data)}), data,
+                   trained[0] / "models")  # fmt: skip
+
+
+def test_a_sample_is_the_same_whoever_asks_for_it(trained, data):
+    stage = trained[1]["stage1"][2]
+    together, alone = stage.fetch([5, 6, 7]), stage.fetch([6])
+    for key, values in alone.items():
+        assert torch.equal(together[key][1], values[0]), key
+
+
+class TestPuppetClips:
+    def test_clips_are_made_once_and_always_the_same(self, data, tmp_path):
+        make_puppets(tmp_path, 2, OPTIONS, workers=1)
+        for name in ("puppet-000000", "puppet-000001"):
+            assert np.array_equal(Clip(tmp_path / name).frames, Clip(data / name).frames)
+            assert np.array_equal(
+                Clip(tmp_path / name).track.points, Clip(data / name).track.points
+            )
+        marked = clip_folder(tmp_path, 1) / "frames.npy"
+        before = marked.stat().st_mtime_ns
+        make_puppets(tmp_path, 3, OPTIONS, workers=1)
+        assert marked.stat().st_mtime_ns == before
+        assert len(Dataset(tmp_path).clips("train") + Dataset(tmp_path).clips("validate")) == 3
+
+    def test_people_for_testing_are_not_trained_on(self, tmp_path):
+        with pytest.raises(DatasetError, match="reserved for testing"):
+            make_puppets(tmp_path, 2, OPTIONS, first_seed=TEST_SEEDS.start - 1)
+
+    def test_people_are_in_one_split_only(self, data):
+        dataset = Dataset(data)
+        train = {clip.name for clip in dataset.clips("train")}
+        held_out = {clip.name for clip in dataset.clips("validate")}
+        assert not train & held_out
+        assert len(train | held_out) == 16
+        assert train
+
+    def test_features_weigh_more(self, data):
+        clip = Dataset(data).clips("train")[0]
+        weights = clip.weight_map(0, (64, 64), mouth=3.0, eyes=2.0)
+        assert set(np.unique(weights)) == {1.0, 2.0, 3.0}
+        rows, columns = feature_box(clip.track.points[0], "mouth", (64, 64))
+        assert (weights[rows, columns] == 3).all()
+
+
+class TestBadData:
+    @pytest.fixture()
+    def clip(self, data, tmp_path):
+        source = Dataset(data).clips("train")[0].folder
+        return shutil.copytree(source, tmp_path / "data" / source.name)
+
+    def error(self, clip):
+        with pytest.raises(DatasetError) as error:
+            Dataset(clip.parent).check()
+        sentence = str(error.value)
+        assert sentence.count("\n") == 0
+        return sentence
+
+    def test_an_empty_folder(self, tmp_path):
+        with pytest.raises(DatasetError, match="holds no clips"):
+            Dataset(tmp_path)
+
+    def test_a_clip_without_sound(self, clip):
+        (clip / "speech.wav").unlink()
+        assert "has no sound" in self.error(clip)
+
+    def test_a_clip_without_a_face(self, clip):
+        (clip / "landmarks.npz").unlink()
+        assert "has no face" in self.error(clip)
+
+    def test_a_clip_of_one_frame(self, clip):
+        np.save(clip / "frames.npy", np.load(clip / "frames.npy")[:1])
+        assert "only one frame" in self.error(clip)
+
+    def test_frames_and_landmarks_of_different_lengths(self, clip):
+        np.save(clip / "frames.npy", np.load(clip / "frames.npy")[:3])
+        assert "3 frames but landmarks of 5" in self.error(clip)
+
+    def test_a_file_that_is_cut_off(self, clip):
+        (clip / "frames.npy").write_bytes((clip / "frames.npy").read_bytes()[:60])
+        assert "cannot be read" in self.error(clip)
+
+    def test_meta_data_that_are_no_json(self, clip):
+        (clip / "meta.json").write_text("{")
+        assert "meta.json cannot be read" in self.error(clip)
+
+
+class TestRecipes:
+    def test_the_bundled_recipe_is_valid(self):
+        recipe = read_recipe("mini")
+        assert list(recipe.stages) == ["vae", "audio", "stage1", "stage2"]
+
+    def test_a_setting_that_does_not_exist_is_named(self, tmp_path, data):
+        path = tmp_path / "mine.yaml"
+        stages = {"vae": {"steps": 1, "learnin_rate": 2}}
+        values = {"seed": 1, "variant": "joint", "model": {}, "data": {}, "stages": stages}
+        path.write_text(json.dumps(values))
+        with pytest.raises(OptionsError, match="'learnin_rate'"):
+            read_recipe(path)
+        with pytest.raises(OptionsError, match="give a recipe file or one of"):
+            read_recipe(tmp_path / "nowhere.yaml")
+        path.write_text("a: [")
+        with pytest.raises(OptionsError, match="not valid YAML"):
+            read_recipe(path)
+        wrong = replace(RECIPE, stages={"vae": replace(STEPS, settings={"kl": 1})})
+        with pytest.raises(OptionsError, match="no setting 'kl'"):
+            make_stage("vae", wrong, data, tmp_path)
+
+    def test_what_is_missing_is_named(self):
+        with pytest.raises(OptionsError, match="lacks 'steps'"):
+            strict(StageOptions, {}, "here")
