@@ -217,3 +217,45 @@ def test_large_attention_batches_are_split(monkeypatch):
         *(x.unflatten(-1, (2, 4)).transpose(1, 2) for x in (q, k, v))
     )
     torch.testing.assert_close(sdpa(q, k, v, 2), whole.transpose(1, 2).flatten(-2))
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def test_gradients_are_the_same_when_activations_are_computed_again():
+    config = UNetConfig(channels=(32, 32), attention=(False, True), layers_per_level=1,
+                        num_heads=4, norm_groups=8, audio_dim=16)  # fmt: skip
+    torch.manual_seed(0)
+    unet, reference = UNet(config), UNet(config.as_reference())
+    latents, picture = torch.randn(4, 4, 8, 8), torch.randn(2, 4, 8, 8)
+
+    def gradients(again):
+        unet.gradient_checkpointing = reference.gradient_checkpointing = again
+        features, _ = reference.reference_features(picture)
+        v = unet(latents, 500, num_frames=2, reference=unet.project_reference(features),
+                 audio=unet.project_audio(torch.ones(4, 3, 16)))  # fmt: skip
+        parameters = [reference.conv_in.weight, *unet.parameters()]
+        return torch.autograd.grad(v.square().mean(), parameters, allow_unused=True)
+
+    for kept, computed in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(kept, computed)
+
+
+def test_the_reference_alone_can_be_left_out():
+    config = UNetConfig(channels=(32, 32), attention=(False, True), layers_per_level=1,
+                        num_heads=4, norm_groups=8, audio_dim=16)  # fmt: skip
+    torch.manual_seed(0)
+    unet = UNet(config).eval()
+    latents, tokens = torch.randn(3, 4, 8, 8), torch.randn(3, 5, 16)
+    bank = {b.name: torch.randn(2, 16, 32) for b in unet.transformer_blocks()}
+    with torch.no_grad():
+        known, audio = unet.project_reference(bank), unet.project_audio(tokens)
+        face = torch.randn(3, 32, 8, 8)
+        mixed = unet(latents, 5, with_reference=[True, False, True], reference=known, audio=audio,
+                     face=face)  # fmt: skip
+        without = unet(latents[1:2], 5, audio=unet.project_audio(tokens[1:2]), face=face[1:2])
+        first = {name: tuple(part[:1] for part in parts) for name, parts in known.items()}
+        with_it = unet(latents[:1], 5, reference=first, audio=unet.project_audio(tokens[:1]),
+                       face=face[:1])  # fmt: skip
+    torch.testing.assert_close(mixed[1:2], without, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed[:1], with_it, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(without, unet(latents[1:2], 5), atol=1e-3)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .layers import Builder, FeedForward, join
 
@@ -44,6 +46,13 @@ class Context:
     audio: Mapping[str, KeysValues] = field(default_factory=dict)
     recorded: dict[str, Tensor] | None = None  # filled with the reference features by block name
     stop_at: str | None = None  # nothing after this block's feature is read
+    recomputed: bool = False  # activations of layers are computed again for the gradient
+
+    def run(self, layer: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """`layer(*inputs, context)`, keeping only its inputs for the gradient if asked to."""
+        if not self.recomputed:
+            return layer(*inputs, self)
+        return checkpoint(layer, *inputs, self, use_reentrant=False)
 
 
 class Attention(nn.Module):

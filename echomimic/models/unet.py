@@ -63,6 +63,10 @@ class Level(nn.Module):
         """How many transformers and motion modules there are."""
         return len(self.resnets)
 
+    def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
+        """Resnet, transformer and motion module: (b f, c, h, w), same frames and cells out."""
+        return self.mix(index, self.resnets[index](x, context.time), context)
+
     def mix(self, index: int, x: Tensor, context: Context) -> Tensor:
         """The transformer and the motion module of one layer: (b f, c, h, w), same shape out."""
         if self.attentions:
@@ -89,8 +93,8 @@ class DownLevel(Level):
     def forward(self, x: Tensor, context: Context) -> list[Tensor]:
         """(b f, c, h, w) → the skips of this level, the last of which is its output."""
         skips = []
-        for index, resnet in enumerate(self.resnets):
-            x = self.mix(index, resnet(x, context.time), context)
+        for index in range(len(self.resnets)):
+            x = context.run(self.layer, index, x)
             skips.append(x)
         for downsample in self.downsamplers:
             x = downsample(x)
@@ -106,8 +110,7 @@ class MidLevel(Level):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(b f, c, h, w) → (b f, c, h, w)."""
-        first, second = self.resnets
-        return second(self.mix(0, first(x, context.time), context), context.time)
+        return self.resnets[1](context.run(self.layer, 0, x), context.time)
 
 
 class UpLevel(Level):
@@ -126,9 +129,8 @@ class UpLevel(Level):
 
     def forward(self, x: Tensor, skips: list[Tensor], context: Context) -> Tensor:
         """(b f, c, h, w) → (b f, c', h', w'); takes its skips from the end of the list."""
-        for index, resnet in enumerate(self.resnets):
-            x = resnet(torch.cat([x, skips.pop()], dim=1), context.time)
-            x = self.mix(index, x, context)
+        for index in range(len(self.resnets)):
+            x = context.run(self.layer, index, torch.cat([x, skips.pop()], dim=1))
         for upsample in self.upsamplers:
             x = upsample(x, tuple(skips[-1].shape[2:]))
         return x
@@ -152,6 +154,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         self.attention = attention
+        self.gradient_checkpointing = False  # less memory for training, a third more time
         build = Builder(operations, device, dtype)
         first, last = config.channels[0], config.channels[-1]
         self.conv_in = build.conv(config.in_channels, first)
@@ -202,6 +205,15 @@ class UNet(nn.Module):
         ]
         order = _least_shown_first(shown, referenced)
         latents, t = _reorder(latents, order, num_frames), _per_clip(t, latents, order)
+        # Audio and face come for the shown clips alone, which may have changed places as well.
+        among_shown = _places(order, shown) if order else None
+        if among_shown is not None:
+            audio = {
+                name: tuple(_reorder(part, among_shown, num_frames) for part in parts)
+                for name, parts in (audio or {}).items()
+            }
+            if face is not None and len(face) > 1:
+                face = _reorder(face, among_shown, num_frames)
         context = self._context(t, latents.dtype, num_frames, attention)
         context = replace(
             context,
@@ -252,7 +264,8 @@ class UNet(nn.Module):
         self, t: Tensor, dtype: torch.dtype, num_frames: int, attention: AttentionFunction | None
     ) -> Context:
         time = F.silu(self.time_embedding(t, dtype))
-        return Context(time, num_frames, attention or self.attention)
+        recomputed = self.gradient_checkpointing and torch.is_grad_enabled()
+        return Context(time, num_frames, attention or self.attention, recomputed=recomputed)
 
     def _run(self, latents: Tensor, context: Context, face: Tensor | None) -> Tensor:
         x = self.conv_in(latents)
@@ -310,6 +323,13 @@ def _least_shown_first(shown: list[bool], referenced: list[bool]) -> list[int] |
     """Order of the clips in which blocks can slice instead of mask; None: as they are."""
     order = sorted(range(len(shown)), key=lambda clip: shown[clip] + referenced[clip])
     return None if order == list(range(len(order))) else order
+
+
+def _places(order: list[int], shown: list[bool]) -> list[int] | None:
+    """The order of the shown clips, counted among themselves; None: as they are."""
+    among = [clip for clip in order if shown[clip]]
+    places = [sorted(among).index(clip) for clip in among]
+    return None if places == sorted(places) else places
 
 
 def _inverse(order: list[int]) -> list[int]:

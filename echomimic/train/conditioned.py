@@ -54,7 +54,9 @@ class ConditionedTraining(nn.Module):
         self.vae = vae
         self.objective = objective
         self.perceptual = perceptual
-        self.gradient_checkpointing = gradient_checkpointing
+        if gradient_checkpointing:
+            reference_unet.gradient_checkpointing = denoising_unet.gradient_checkpointing = True
+            vae.enable_gradient_checkpointing()
 
     @property
     def is_temporal(self) -> bool:
