@@ -3,37 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.sd
 import torch
 from comfy.diffusers_convert import convert_vae_state_dict
-from torch import Tensor
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
 
 from ..echomimic.config import LATENT_SCALE, LATENT_STRIDE
 from ..echomimic.errors import OptionsError, WeightsError
+from ..echomimic.models.vae import VAE_CONFIG
+from ..echomimic.models.vae import make_vae as diffusers_vae
 from ..echomimic.weights.load import load_vae
 from .convert import image_from_pictures, pictures_from_image
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 FIXED = {"layers_per_block": 2, "norm_num_groups": 32}  # what ComfyUI's code takes for granted
 LEVELS = 4
 LATENT_CHANNELS = 4
+SMALLEST = 32  # width of a VAE that ComfyUI can build
 
 
 def make_vae(path: Path) -> comfy.sd.VAE:
-    """A stock VAE of the widths that the file has; the stock VAELoader takes full-size ones only.
+    """A stock VAE of the shape that the file has; the stock VAELoader takes full-size ones only.
 
-    Raises `WeightsError` for a file that is no VAE, or one that ComfyUI cannot build.
+    Raises `WeightsError` for a file that is no VAE, or one of another compression.
     """
     model = load_vae(path, dtype=torch.float32).model  # has checked every tensor
     widths = model.config.block_out_channels
-    if len(widths) != LEVELS or any(model.config[name] != n for name, n in FIXED.items()):
+    if len(widths) != LEVELS or model.config.latent_channels != LATENT_CHANNELS:
         raise WeightsError(
-            f"{path} is a VAE that ComfyUI cannot build: it must have {LEVELS} levels, "
-            f"{FIXED['layers_per_block']} layers and {FIXED['norm_num_groups']} groups."
+            f"{path} is not a VAE of this family: it must have {LEVELS} levels and "
+            f"{LATENT_CHANNELS} latent channels."
         )
+    if all(model.config[name] == n for name, n in FIXED.items()):
+        return _stock(model)
+    vae = _stock(diffusers_vae(VAE_CONFIG | {"block_out_channels": [SMALLEST] * LEVELS}))
+    vae.first_stage_model = FirstStage(model).to(vae.vae_dtype)
+    vae.patcher = ModelPatcher(
+        vae.first_stage_model, vae.patcher.load_device, vae.patcher.offload_device
+    )
+    return vae
+
+
+def _stock(model: AutoencoderKL) -> comfy.sd.VAE:
     state = convert_vae_state_dict(model.state_dict())
+    widths = model.config.block_out_channels
     return comfy.sd.VAE(sd=state, config={"params": _autoencoder_arguments(widths)})
+
+
+class FirstStage(nn.Module):
+    """A VAE of a shape that ComfyUI's own code cannot build, as it wants to call it."""
+
+    def __init__(self, model: AutoencoderKL) -> None:
+        super().__init__()
+        self.model = model
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(n, 3, H, W) in -1..1 → (n, c, h, w), the posterior's mean."""
+        return self.model.encode(images).latent_dist.mean
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(n, c, h, w) → (n, 3, H, W) in -1..1."""
+        return self.model.decode(latents).sample
 
 
 def _autoencoder_arguments(widths: list[int]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,6 +23,11 @@ WEIGHTS, AVERAGES, OPTIMIZER, STATE = (
     "optimizer.pt",
     "state.json",
 )
+
+
+DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError,
+)  # that reading raises  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def save_checkpoint(
         (unfinished / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         unfinished.rename(final)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise TrainingError(
             f"The checkpoint {final} cannot be written ({error}); free some space and resume, the "
@@ -86,7 +93,7 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any]) -> Checkpoint | N
             averages=load_file(newest / AVERAGES),
             optimizer=torch.load(newest / OPTIMIZER, weights_only=True),
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except DAMAGE as error:
         raise TrainingError(
             f"The checkpoint {newest} cannot be read ({error}); remove it to go on from the one "
             "before."

@@ -7,14 +7,20 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..files import replacing
+
 
 class Log:
-    """Appends to a file; anything can read it while the run goes on."""
+    """Appends to a file; anything can read it while the run goes on.
 
-    def __init__(self, path: Path, *, active: bool = True) -> None:
+    A run that goes on after `step` does again what it had done beyond: those lines are dropped.
+    """
+
+    def __init__(self, path: Path, step: int = 0, *, active: bool = True) -> None:
         self._path, self._active = path, active
         if active:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _forget_after(step, path)
 
     def write(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
         """One line: what it is, after how many steps, and the figures."""
@@ -24,3 +30,17 @@ class Log:
         entry = {"kind": kind, "step": step, "time": round(time.time()), **rounded}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _forget_after(step: int, path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    with replacing(path) as temporary:
+        kept = [line for line in lines if _step(line) <= step]
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:  # half a line, of a process that was killed
+        return float("inf")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import shutil
 import signal
 import threading
 import time
@@ -56,9 +58,9 @@ def train_stage(
     """
     if accelerator is None:
         AcceleratorState._reset_state()  # stages of one program may differ in precision
-        accelerator = Accelerator(mixed_precision=options.mixed_precision)
-    run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
+        accelerator = _accelerator(options.mixed_precision)
     with _explained(options), _interruptible() as interrupted:
+        run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
         for step in range(run.start, options.steps):
             figures = run.step(step)
             done = step + 1
@@ -71,12 +73,12 @@ def train_stage(
                 run.validate(done)
             if done == options.steps or _is_due(done, options.save_every):
                 run.save(done)
-            elif interrupted.is_set():
+            elif _any_process(accelerator, interrupted.is_set()):
                 run.save(done)
                 raise TrainingError(
                     f"Stopped after step {done}, which is saved; the same command goes on."
                 )
-    run.export()
+        run.export()
 
 
 class Run:
@@ -103,13 +105,22 @@ class Run:
             eps=options.eps,
             weight_decay=options.weight_decay,
         )
-        self._ema = EMA(self._parameters, options.ema_decay)
-        self._settings = _settings(options, fingerprint)
-        self.start = self._restore(optimizer) if resume else 0
         self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
+        self._ema = EMA(self._parameters, options.ema_decay)  # on the device, as they are by now
+        self._settings = _settings(options, fingerprint)
+        if accelerator.is_main_process and not resume:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        self.start = self._restore(optimizer) if resume else 0
         self._rounds = Rounds(stage, options, accelerator, self.start)
-        self._batches = iter(DataLoader(self._rounds, batch_size=None, num_workers=options.workers))
-        self.log = Log(folder / "log.jsonl", active=accelerator.is_main_process)
+        self._batches = iter(
+            DataLoader(
+                self._rounds,
+                batch_size=None,
+                num_workers=options.workers,
+                worker_init_fn=_ignore_interrupts,
+            )
+        )
+        self.log = Log(folder / "log.jsonl", self.start, active=accelerator.is_main_process)
         self._clock = time.monotonic()
 
     def step(self, step: int) -> dict[str, float]:
@@ -119,7 +130,8 @@ class Run:
             group["lr"] = rate
         losses = self._accumulate(step)
         norm = self._accelerator.clip_grad_norm_(self._parameters.values(), self._options.clip_norm)
-        if not math.isfinite(float(norm)):
+        scaled = self._accelerator.scaler is not None  # skips such steps, and lowers its scale
+        if not math.isfinite(float(norm)) and not scaled:
             raise TrainingError(
                 f"The gradient of step {step} is not a number; lower learning_rate, or use "
                 "mixed_precision: no. The last checkpoint is kept."
@@ -228,6 +240,28 @@ def _check_finite(losses: Tensor, indices: Sequence[int], step: int, stage: Stag
         )
 
 
+def _accelerator(precision: str) -> Accelerator:
+    try:
+        return Accelerator(mixed_precision=precision)
+    except ValueError as error:
+        raise OptionsError(
+            f"mixed_precision {precision} cannot be used on this machine ({error}); choose another."
+        ) from error
+
+
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether any process raised its flag: all must stop after the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    raised = torch.tensor(float(flag), device=accelerator.device)
+    return float(accelerator.reduce(raised, reduction="sum")) > 0
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """A terminal sends Ctrl-C to workers too, but the step that it ends needs their batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _is_due(done: int, every: int) -> bool:
     """Whether something happens after this step; `every` 0 is never."""
     return every > 0 and done % every == 0
@@ -275,6 +309,13 @@ def _explained(options: StageOptions) -> Iterator[None]:
     """Errors of the machine as sentences."""
     try:
         yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise TrainingError(
+            "The disk is full; free some space, and the same command goes on from the last "
+            "checkpoint."
+        ) from error
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise TrainingError(

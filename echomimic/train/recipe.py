@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 STAGES = ("vae", "audio", "stage1", "stage2")
 RECIPES = Path(__file__).parent / "recipes"  # those that come with the package
+COUNTS = ("steps", "batch_size", "micro_batch", "log_every", "save_every", "keep_last")
+COUNTS_OR_NONE = ("warmup_steps", "validate_every", "workers")
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,15 @@ class StageOptions:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "save_every", "keep_last"):
-            if getattr(self, name) < 1:
-                raise OptionsError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        for names, least in ((COUNTS, 1), (COUNTS_OR_NONE, 0)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and value < least:
+                    raise OptionsError(f"{name} must be {least} or more, not {value}.")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise OptionsError("learning_rate and clip_norm must be more than 0.")
+        if not all(0 <= share < 1 for share in (*self.betas, self.ema_decay)):
+            raise OptionsError("betas and ema_decay must be 0 or more and less than 1.")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise OptionsError(
                 f"batch_size ({self.batch_size}) must be a multiple of micro_batch "
@@ -64,6 +73,8 @@ class Recipe:
     stages: dict[str, StageOptions]  # in the order in which they run
 
     def __post_init__(self) -> None:
+        if not self.stages:
+            raise OptionsError("The recipe has no stages; add at least one.")
         for name in self.stages:
             if name not in STAGES:
                 raise OptionsError(f"There is no stage {name!r}; there are {', '.join(STAGES)}.")
@@ -88,9 +99,9 @@ def read_recipe(path: Path | str) -> Recipe:
         raise OptionsError(f"{path} is not valid YAML ({reason}); correct it.") from None
     if not isinstance(values, Mapping):
         raise OptionsError(f"{path} is not a recipe: it must be a mapping of settings.")
-    stages = values.get("stages") or {}
+    stages = _fitted(dict[str, Any], values.get("stages", {}), f"stages of {path}")
     options = {
-        name: strict(StageOptions, given, f"stage {name!r} of {path}")
+        name: _fitted(StageOptions, given, f"stage {name!r} of {path}")
         for name, given in stages.items()
     }
     return strict(Recipe, {"name": path.stem, **values, "stages": options}, str(path))
@@ -99,8 +110,8 @@ def read_recipe(path: Path | str) -> Recipe:
 def strict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """A settings dataclass from a mapping, dataclasses inside it included.
 
-    Raises `OptionsError` for a key that does not exist, is missing, or has a value of another
-    kind than expected.
+    Raises `OptionsError` for a key that does not exist or is missing, and for a value of another
+    kind than expected, or that the dataclass refuses.
     """
     hints, known = get_type_hints(kind), {item.name: item for item in fields(kind)}
     unknown = sorted(set(values) - set(known))
@@ -109,12 +120,51 @@ def strict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and name not in values:
             raise OptionsError(f"{where} lacks {name!r}; add it.")
-    made = {}
-    for name, value in values.items():
-        if is_dataclass(hints[name]) and isinstance(value, Mapping):
-            value = strict(hints[name], value, f"{where}, {name}")
-        made[name] = tuple(value) if isinstance(value, list) else value
+    made = {
+        name: _fitted(hints[name], value, f"{name} of {where}") for name, value in values.items()
+    }
     try:
         return kind(**made)
-    except TypeError as error:
-        raise OptionsError(f"{where} has a value of the wrong kind ({error}).") from None
+    except OptionsError as error:
+        raise OptionsError(f"{where}: {error}") from None
+
+
+def _fitted(kind: Any, value: Any, where: str) -> Any:
+    """A value read from YAML as the type of its setting. Raises `OptionsError` if it is none."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        return strict(kind, value, where)
+    if origin in (Union, types.UnionType) and value is None and type(None) in arguments:
+        return None
+    if origin in (Union, types.UnionType):
+        return _fitted(arguments[0], value, where)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(kinds) == len(value):
+            return tuple(_fitted(k, v, where) for k, v in zip(kinds, value, strict=True))
+    if origin is Literal:
+        value = "no" if value is False else value  # YAML reads a bare `no` as false
+        if value in arguments:
+            return value
+    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads `1e-5`, without a point, as text
+        except ValueError:
+            pass
+    elif kind is Any or (origin is dict and isinstance(value, Mapping)):
+        return value
+    elif kind in (int, str, bool) and type(value) is kind:
+        return value
+    raise OptionsError(f"{where} must be {_said(kind)}, not {value!r}.")
+
+
+def _said(kind: Any) -> str:
+    """A type in the words of whoever writes a recipe."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if is_dataclass(kind) or get_origin(kind) is dict:
+        return "a mapping of settings"
+    if get_origin(kind) is tuple:
+        return "a list, " + str(kind).removeprefix("tuple")
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words[kind]

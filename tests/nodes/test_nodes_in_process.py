@@ -16,6 +16,14 @@ FINAL = {
         "model reference_unet landmark_encoder vae",
     ),
     "EchoMimicAudioEncoderLoader": ("audio_encoder", "audio_encoder"),
+    "EchoMimicExampleInputs": (
+        "",
+        "portrait face_box audio landmarks frames fps length",
+    ),
+    "EchoMimicPuppet": (
+        "seed motion length size audio",
+        "portrait face_box audio landmarks frames fps length",
+    ),
     "EchoMimicAudioEncode": (
         "audio_encoder audio fps length parity",
         "audio_track audio length fps",
@@ -157,6 +165,7 @@ def test_only_denoising_unets_of_this_version_are_offered(pack, models):
         foreign.parent.rmdir()
 
     assert names == [
+        "mini (built in)",
         "denoising_unet.pth",
         "denoising_unet_acc.pth",
         "denoising_unet_pose_acc.pth",
@@ -170,8 +179,8 @@ def test_the_official_names_are_offered_while_nothing_is_installed(pack, tmp_pat
     nowhere = ([str(tmp_path / "none")], {".pth", ".pt"})
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "echo_mimic", nowhere)
 
-    assert files.denoising_unets()[0] == "denoising_unet.pth"
-    assert files.audio_encoders() == ["audio_processor/whisper_tiny.pt"]
+    assert files.denoising_unets()[:2] == ["mini (built in)", "denoising_unet.pth"]
+    assert files.audio_encoders() == ["mini (built in)", "audio_processor/whisper_tiny.pt"]
 
 
 def test_a_file_that_went_since_the_last_look_is_no_error(pack, monkeypatch):
@@ -180,7 +189,7 @@ def test_a_file_that_went_since_the_last_look_is_no_error(pack, monkeypatch):
     listed = ["denoising_unet.pth", "gone/denoising_unet.pth"]
     monkeypatch.setattr(folder_paths, "get_filename_list", lambda _: listed)
 
-    assert module("nodes.files").denoising_unets() == ["denoising_unet.pth"]
+    assert module("nodes.files").denoising_unets()[1:] == ["denoising_unet.pth"]
 
 
 def test_paths_outside_the_models_folder_are_refused(pack):
