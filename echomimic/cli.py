@@ -21,7 +21,7 @@ from .cli_options import (
     size,
 )
 from .cli_progress import Progress
-from .cli_train import add_puppets, add_train
+from .cli_train import add_puppets, add_quality, add_train
 from .config import PUBLISHED, VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
 
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add_landmarks(commands)
     add_train(commands)
     add_puppets(commands)
+    add_quality(commands)
     _add_models(commands)
     _add_bench(commands)
     return parser

@@ -1,4 +1,4 @@
-"""The commands `echomimic train` and `echomimic puppets`."""
+"""The commands `echomimic train`, `echomimic puppets` and `echomimic quality`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def add_puppets(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--frames", type=int, default=20, help="frames of each clip (20)")
     command.add_argument("--size", type=int, default=128, help="width and height in pixels (128)")
     command.add_argument("--workers", type=int, help="processes; default: one per core")
+
+
+def add_quality(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("quality", help="measure a joint model on unseen puppets")
+    command.set_defaults(run=_quality)
+    command.add_argument("--models", type=Path, help="folder of a joint model; default: built in")
+    command.add_argument("--people", type=int, default=10, help="puppets (10)")
+    command.add_argument(
+        "--voice", type=Path, action="append", default=[], help="recording, up to 3"
+    )
+    command.add_argument("--steps", type=int, help="denoising steps; default: the model's")
+    command.add_argument("--cfg", type=float, help="guidance; default: the model's")
+    command.add_argument("--sheet", type=Path, help="PNG with truth over result, to look at")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -88,6 +101,28 @@ def _data(recipe: Recipe, out: Path, progress: OnProgress) -> Path:
         on_progress=lambda done, total: progress("puppets", done, total),
     )  # fmt: skip
     return out / "data"
+
+
+def _quality(options: argparse.Namespace) -> None:
+    from .config import SamplingOptions
+    from .pipeline import EchoMimic
+    from .puppets.identity import TEST_SEEDS
+    from .quality import quality, table, voices
+
+    if options.models is None:
+        model = EchoMimic.mini(keep_loaded=True)
+    else:
+        model = EchoMimic.from_folder(options.models, "joint", keep_loaded=True)
+    sampling = SamplingOptions.for_variant(
+        model.variant, num_inference_steps=options.steps, guidance_scale=options.cfg
+    )
+    people = TEST_SEEDS[: options.people]
+    with Progress() as progress:
+        figures = quality(
+            model, people, voices(options.voice), sampling,
+            sheet=options.sheet, on_progress=progress,
+        )  # fmt: skip
+    sys.stdout.write(table(figures) + "\n")
 
 
 def _puppets(options: argparse.Namespace) -> None:
