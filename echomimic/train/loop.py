@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,15 +16,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ..errors import OptionsError, TrainingError
-from ..models.memory import is_out_of_memory
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .ema import EMA
 from .logs import Log
 from .recipe import StageOptions
+from .rounds import Rounds, loaded
 from .stage import Stage
+from .stopping import any_process, check_finite, explained, interruptible
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +55,8 @@ def train_stage(
     """
     if accelerator is None:
         AcceleratorState._reset_state()  # stages of one program may differ in precision
-        accelerator = _accelerator(options.mixed_precision)
-    with _explained(options), _interruptible() as interrupted:
+        accelerator = Accelerator(mixed_precision=options.mixed_precision)
+    with explained(options), interruptible() as interrupted:
         run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
         for step in range(run.start, options.steps):
             figures = run.step(step)
@@ -73,7 +70,7 @@ def train_stage(
                 run.validate(done)
             if done == options.steps or _is_due(done, options.save_every):
                 run.save(done)
-            elif _any_process(accelerator, interrupted.is_set()):
+            elif any_process(accelerator, interrupted.is_set()):
                 run.save(done)
                 raise TrainingError(
                     f"Stopped after step {done}, which is saved; the same command goes on."
@@ -112,14 +109,7 @@ class Run:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.start = self._restore(optimizer) if resume else 0
         self._rounds = Rounds(stage, options, accelerator, self.start)
-        self._batches = iter(
-            DataLoader(
-                self._rounds,
-                batch_size=None,
-                num_workers=options.workers,
-                worker_init_fn=_ignore_interrupts,
-            )
-        )
+        self._batches = loaded(self._rounds, options.workers)
         self.log = Log(folder / "log.jsonl", self.start, active=accelerator.is_main_process)
         self._clock = time.monotonic()
 
@@ -192,7 +182,7 @@ class Run:
             with nullcontext() if last else accelerator.no_sync(self._module):
                 with accelerator.autocast():
                     losses = self._module(batch)
-                _check_finite(losses["loss"], rounds.indices(step, part), step, self._stage)
+                check_finite(losses["loss"], rounds.indices(step, part), step, self._stage)
                 # Processes average their gradients, so each contributes the mean of its share.
                 accelerator.backward(losses["loss"].sum() / share)
             for name, values in losses.items():
@@ -201,65 +191,6 @@ class Run:
             name: float(accelerator.reduce(total, reduction="mean"))
             for name, total in totals.items()
         }
-
-
-class Rounds(Dataset):
-    """The micro-batches that one process computes, in order, by the numbers of their samples."""
-
-    def __init__(
-        self, stage: Stage, options: StageOptions, accelerator: Accelerator, start: int
-    ) -> None:
-        self._fetch, self._batch_size, self._start = stage.fetch, options.batch_size, start
-        self._rank = accelerator.process_index
-        self._share = options.batch_size // accelerator.num_processes
-        self.size = min(options.micro_batch or self._share, self._share)
-        self.per_step = self._share // self.size
-        self._steps = options.steps - start
-
-    def __len__(self) -> int:
-        return max(0, self._steps) * self.per_step
-
-    def __getitem__(self, item: int) -> dict[str, Tensor]:
-        step, part = divmod(item, self.per_step)
-        return self._fetch(self.indices(self._start + step, part))
-
-    def indices(self, step: int, part: int) -> range:
-        """Global sample numbers: step * batch_size + position, whoever computes them."""
-        first = step * self._batch_size + self._rank * self._share + part * self.size
-        return range(first, first + self.size)
-
-
-def _check_finite(losses: Tensor, indices: Sequence[int], step: int, stage: Stage) -> None:
-    wrong = [index for index, loss in zip(indices, losses.tolist(), strict=True)
-             if not math.isfinite(loss)]  # fmt: skip
-    if wrong:
-        raise TrainingError(
-            f"The loss of step {step} is not a number, because of sample {wrong[0]} "
-            f"({stage.describe(wrong[0])}); look at it, or lower learning_rate. The last "
-            "checkpoint is kept."
-        )
-
-
-def _accelerator(precision: str) -> Accelerator:
-    try:
-        return Accelerator(mixed_precision=precision)
-    except ValueError as error:
-        raise OptionsError(
-            f"mixed_precision {precision} cannot be used on this machine ({error}); choose another."
-        ) from error
-
-
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether any process raised its flag: all must stop after the same step."""
-    if accelerator.num_processes == 1:
-        return flag
-    raised = torch.tensor(float(flag), device=accelerator.device)
-    return float(accelerator.reduce(raised, reduction="sum")) > 0
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    """A terminal sends Ctrl-C to workers too, but the step that it ends needs their batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _is_due(done: int, every: int) -> bool:
@@ -302,49 +233,3 @@ def _settings(options: StageOptions, fingerprint: Mapping[str, Any]) -> dict[str
     if options.cosine_from < 1:
         values["steps"] = options.steps  # the learning rate depends on it
     return {**values, **fingerprint}
-
-
-@contextmanager
-def _explained(options: StageOptions) -> Iterator[None]:
-    """Errors of the machine as sentences."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise TrainingError(
-            "The disk is full; free some space, and the same command goes on from the last "
-            "checkpoint."
-        ) from error
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise TrainingError(
-                f"The memory ran out; lower micro_batch (now {options.micro_batch}), or set "
-                "gradient_checkpointing. The last checkpoint is kept."
-            ) from error
-        if "DataLoader worker" in str(error):
-            raise TrainingError(
-                f"A process that loads data died ({' '.join(str(error).split())}); lower workers "
-                f"(now {options.workers}) if memory is short. The last checkpoint is kept."
-            ) from error
-        raise
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that the step is finished first; a second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def stop(*_: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -134,28 +134,33 @@ def _fitted(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(value, Mapping):
         return strict(kind, value, where)
-    if origin in (Union, types.UnionType) and value is None and type(None) in arguments:
-        return None
     if origin in (Union, types.UnionType):
-        return _fitted(arguments[0], value, where)
+        return None if value is None else _fitted(arguments[0], value, where)
     if origin is tuple and isinstance(value, (list, tuple)):
         kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         if len(kinds) == len(value):
             return tuple(_fitted(k, v, where) for k, v in zip(kinds, value, strict=True))
-    if origin is Literal:
-        value = "no" if value is False else value  # YAML reads a bare `no` as false
-        if value in arguments:
-            return value
-    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads `1e-5`, without a point, as text
-        except ValueError:
-            pass
-    elif kind is Any or (origin is dict and isinstance(value, Mapping)):
+    if origin is Literal and value is False:
+        value = "no"  # YAML reads a bare `no` as false
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        value = _number(value)  # YAML reads `1e-5`, without a point, as text
+    fits = value in arguments if origin is Literal else _is(origin or kind, value)
+    if not fits:
+        raise OptionsError(f"{where} must be {_said(kind)}, not {value!r}.")
+    return value
+
+
+def _number(value: int | str) -> float | int | str:
+    try:
+        return float(value)
+    except ValueError:
         return value
-    elif kind in (int, str, bool) and type(value) is kind:
-        return value
-    raise OptionsError(f"{where} must be {_said(kind)}, not {value!r}.")
+
+
+def _is(kind: Any, value: Any) -> bool:
+    if kind is Any:
+        return True
+    return isinstance(value, Mapping) if kind is dict else type(value) is kind
 
 
 def _said(kind: Any) -> str:

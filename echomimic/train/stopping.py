@@ -1,0 +1,84 @@
+"""What ends a run before its last step, each with a sentence."""
+
+from __future__ import annotations
+
+import errno
+import math
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ..errors import TrainingError
+from ..models.memory import is_out_of_memory
+from .recipe import StageOptions
+from .stage import Stage
+
+
+def check_finite(losses: Tensor, indices: Sequence[int], step: int, stage: Stage) -> None:
+    wrong = [index for index, loss in zip(indices, losses.tolist(), strict=True)
+             if not math.isfinite(loss)]  # fmt: skip
+    if wrong:
+        raise TrainingError(
+            f"The loss of step {step} is not a number, because of sample {wrong[0]} "
+            f"({stage.describe(wrong[0])}); look at it, or lower learning_rate. The last "
+            "checkpoint is kept."
+        )
+
+
+def any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether any process raised its flag: all must stop after the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    raised = torch.tensor(float(flag), device=accelerator.device)
+    return float(accelerator.reduce(raised, reduction="sum")) > 0
+
+
+@contextmanager
+def explained(options: StageOptions) -> Iterator[None]:
+    """Errors of the machine as sentences."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise TrainingError(
+            "The disk is full; free some space, and the same command goes on from the last "
+            "checkpoint."
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise TrainingError(
+                f"The memory ran out; lower micro_batch (now {options.micro_batch}), or set "
+                "gradient_checkpointing. The last checkpoint is kept."
+            ) from error
+        if "DataLoader worker" in str(error):
+            raise TrainingError(
+                f"A process that loads data died ({' '.join(str(error).split())}); lower workers "
+                f"(now {options.workers}) if memory is short. The last checkpoint is kept."
+            ) from error
+        raise
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that the step is finished first; a second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(*_: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
