@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from support import ROOT
 
 pytest.importorskip("accelerate")
 
+from accelerate.utils import DistributedType
 from test_train_engine import OPTIONS, LineStage, losses, run, same, weights
 
-from echomimic.errors import TrainingError
+from echomimic.errors import OptionsError, TrainingError
 from echomimic.train import rounds
 from echomimic.train.checkpoint import OPTIMIZER, WEIGHTS, checkpoints
 
@@ -127,3 +129,9 @@ def test_a_batch_lost_with_its_worker_is_the_worker_s_fault(monkeypatch):
         next(rounds.loaded(None, 0))
     with pytest.raises(RuntimeError, match="DataLoader worker"):
         next(rounds.loaded(None, 1))
+
+
+def test_sharded_training_is_refused_rather_than_half_saved(tmp_path):
+    accelerator = SimpleNamespace(distributed_type=DistributedType.FSDP)
+    with pytest.raises(OptionsError, match="FSDP is not supported"):
+        run(tmp_path, accelerator=accelerator)

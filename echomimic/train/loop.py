@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from torch import Tensor
 
 from ..errors import OptionsError, TrainingError
@@ -32,6 +33,7 @@ OnStep = Callable[[int, int, Mapping[str, float]], None]  # steps done, steps in
 FREE = ("steps", "micro_batch", "workers", "log_every", "validate_every", "save_every",
         "keep_last", "gradient_checkpointing")  # may change when a run goes on  # fmt: skip
 MODELS = "models"  # folder of a run for its model files, beside those of its stages
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
 
 
@@ -76,6 +78,7 @@ def train_stage(
                     f"Stopped after step {done}, which is saved; the same command goes on."
                 )
         run.export()
+        accelerator.wait_for_everyone()  # the next stage reads what this one exported
 
 
 class Run:
@@ -218,6 +221,11 @@ def _check_parameters(
         raise OptionsError(
             f"{halves[0]} is {parameters[halves[0]].dtype}, but only float32 weights can be "
             "optimised; load them as float32 and set mixed_precision instead."
+        )
+    if accelerator.distributed_type in SHARDED:
+        raise OptionsError(
+            f"Training under {accelerator.distributed_type.value} is not supported: checkpoints "
+            "would hold one process's share of the weights; launch it with --multi_gpu (DDP)."
         )
     world = accelerator.num_processes
     if options.batch_size % (world * (options.micro_batch or 1)):
