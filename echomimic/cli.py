@@ -28,7 +28,13 @@ from .errors import EchoMimicError, OptionsError
 if TYPE_CHECKING:
     from .pipeline import EchoMimic
 
+log = logging.getLogger(__name__)
+
 CANCELLED = 130  # exit status of a program stopped by Ctrl-C
+MINI_NOTICE = (
+    "This is the built-in model, which has seen cartoon people only: of a photo it makes a cartoon "
+    "of sorts. Get the models for real faces with `echomimic models download`."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,7 +190,10 @@ def _variant(options: argparse.Namespace, *, driven: bool) -> str:
 
 
 def _is_mini(options: argparse.Namespace) -> bool:
-    return options.models == [MINI_MODELS]
+    """Whether the built-in model is meant: by name, or because there are no model files yet."""
+    if options.models is None:
+        return options.variant in (None, "joint") and not DEFAULT_MODELS.is_dir()
+    return options.models == [MINI_MODELS] and not MINI_MODELS.is_dir()
 
 
 def _length(options: argparse.Namespace) -> int | None:
@@ -219,6 +228,12 @@ def _model(options: argparse.Namespace) -> EchoMimic:
     dtype = getattr(torch, options.dtype) if options.dtype else None
     place = {"device": _device(options.device), "dtype": dtype}
     if _is_mini(options):
+        if options.variant != "joint":
+            raise OptionsError(
+                f"The built-in model is of the variant 'joint', not {options.variant!r}; give "
+                "--variant joint."
+            )
+        log.info(MINI_NOTICE)
         landmarker = find_landmarker([DEFAULT_MODELS])
         return EchoMimic.mini(landmarker=landmarker, **place)
     return EchoMimic.from_folder(options.models or [DEFAULT_MODELS], options.variant, **place)

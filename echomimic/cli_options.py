@@ -14,7 +14,7 @@ MINI_MODELS = Path("mini")  # stands for the model that comes with the package
 
 def add_model_options(command: argparse.ArgumentParser, variant: str | None = "audio") -> None:
     """Which networks, from where, and on what they run; without `variant` what is given decides."""
-    by_input = "" if variant else "; default: landmark if landmarks are given, else audio"
+    by_input = "" if variant else "; default: what suits the inputs and the model"
     command.add_argument(
         "--variant", choices=tuple(VARIANTS), default=variant, help=f"family of weights{by_input}"
     )

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .assets import MINI
 from .audio.tokens import AudioTrack
 from .conditions import (
     Conditions,
@@ -41,7 +40,7 @@ from .models.vae import decode_frames
 from .motion.retime import fit_track
 from .sampling.samplers import OnStep
 from .weights import load
-from .weights.files import ModelFiles, find_models
+from .weights.files import ModelFiles, find_mini, find_models
 from .weights.settings import native
 
 log = logging.getLogger(__name__)
@@ -128,9 +127,9 @@ class EchoMimic:
     def mini(cls, **options: Any) -> EchoMimic:
         """The small model that comes with the package: it knows cartoon people only.
 
-        Options are those of the class.
+        Options are those of the class. Raises `WeightsError` if a file of it is gone.
         """
-        return cls(find_models([MINI], "joint"), **options)
+        return cls(find_mini(), **options)
 
     def animate(
         self,

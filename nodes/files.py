@@ -8,10 +8,9 @@ from pathlib import Path
 
 import folder_paths
 
-from ..echomimic import assets
 from ..echomimic.config import PUBLISHED
 from ..echomimic.errors import WeightsError
-from ..echomimic.weights.files import find_models, foreign_reason, variant_of
+from ..echomimic.weights.files import find_mini, foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
 OFFICIAL_UNETS = [f"{row.denoising_unet}.pth" for row in PUBLISHED.values()]
@@ -59,7 +58,7 @@ def resolve(name: str, component: str = "denoising_unet") -> Path:
     `component` says which file of the built-in model is meant.
     """
     if name == MINI:
-        return getattr(find_models([assets.MINI], "joint"), component)
+        return getattr(find_mini(), component)
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
         folders = ", ".join(map(str, model_folders()))

@@ -13,6 +13,7 @@ from ..errors import WeightsError
 from .files import AUDIO_ENCODERS, VAES, ModelFiles, find_models, look_up
 from .load import DType, choose_dtype
 from .networks import (
+    POSITION_TABLE,
     Network,
     read_audio_encoder,
     read_denoising_unet,
@@ -84,7 +85,8 @@ def _write(path: Path, network: Network, variant_name: str, dtype: torch.dtype) 
     dtype = torch.float32 if network.component in KEPT_EXACT else dtype
     notes = {"random": network.random, **_training(network)}
     metadata = make_metadata(network.component, name, network.config, **notes)
-    state = network.state
+    # Position tables follow from a formula; `networks` makes them where a file has none.
+    state = {k: v for k, v in network.state.items() if not k.endswith(POSITION_TABLE)}
     write_safetensors(path, shapes(state), state.__getitem__, dtype=dtype, metadata=metadata)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..config import variant
-from ..errors import WeightsError
+from ..errors import OptionsError, WeightsError
 from ..landmarks.detect import LANDMARKER_URL, find_landmarker
 from .files import COMPONENTS, find_file
 from .write import writing
@@ -63,8 +63,16 @@ def download(
 
 
 def missing_files(folder: Path, variant_name: str) -> list[str]:
-    """Names in the repository of what `folder` lacks for a variant."""
+    """Names in the repository of what `folder` lacks for a variant.
+
+    Raises `OptionsError` for a variant of which the repository has nothing.
+    """
     row, missing = variant(variant_name), []
+    if not row.published:
+        raise OptionsError(
+            f"Variant {row.name!r} has no published files to download; train a model with "
+            "`echomimic train`, or use the built-in one, `--models mini`."
+        )
     for component in COMPONENTS:
         try:
             find_file([folder], variant_name, component)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..assets import MINI
 from ..config import VARIANTS, Variant, variant
 from ..errors import WeightsError
 from .read import SUFFIXES, read_state
@@ -80,6 +81,17 @@ def find_models(folders: Sequence[Path], variant: str) -> ModelFiles:
     """
     paths = {component: find_file(folders, variant, component) for component in COMPONENTS}
     return ModelFiles(variant, **paths)
+
+
+def find_mini() -> ModelFiles:
+    """The files of the model that comes with the package; raises `WeightsError` without it."""
+    try:
+        return find_models([MINI], "joint")
+    except WeightsError as error:
+        raise WeightsError(
+            f"The built-in model is not whole in this installation ({MINI}); "
+            "install the package again."
+        ) from error
 
 
 def files_beside(denoising_unet: Path, folders: Sequence[Path] = ()) -> ModelFiles:
@@ -195,8 +207,16 @@ def missing_sentence(folders: Sequence[Path], row: Variant, component: str) -> s
     hint = f" ({foreign[0]} {foreign_reason(foreign[0])})" if foreign else ""
     return (
         f"The {component.replace('_', ' ')} of variant {row.name!r} is missing: no {name} with "
-        f"suffix {' or '.join(SUFFIXES[:3])} in {searched}{hint}; "
-        f"get it with `echomimic models download --variant {row.name}`."
+        f"suffix {' or '.join(SUFFIXES[:3])} in {searched}{hint}; {_remedy(row)}."
+    )
+
+
+def _remedy(row: Variant) -> str:
+    if row.published:
+        return f"get it with `echomimic models download --variant {row.name}`"
+    return (
+        "there is none to download: train a model with `echomimic train`, or use the built-in "
+        "one, `--models mini`"
     )
 
 
