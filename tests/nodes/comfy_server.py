@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import av
 
 START_TIMEOUT = 180  # seconds
+MUTED = 2  # the mode of a node that is switched off
 RUN_TIMEOUT = 300
 ADDS_A_WIDGET = ("control_after_generate", "image_upload", "video_upload")
 
@@ -146,12 +147,15 @@ class Server:
         return self.base / shown["type"] / shown["subfolder"] / shown["filename"]
 
 
-def api_graph(workflow: dict, node_info: dict) -> dict:
-    """An API-format graph from a file of the user interface, as the web page converts it."""
+def api_graph(workflow: dict, node_info: dict, *, muted: bool = False) -> dict:
+    """An API-format graph from a file of the user interface, as the web page converts it.
+
+    With `muted`, nodes that are switched off are in it too.
+    """
     links = {link[0]: (str(link[1]), link[2]) for link in workflow["links"]}
     graph = {}
     for node in workflow["nodes"]:
-        if node["type"] in ("Note", "MarkdownNote"):
+        if node["type"] in ("Note", "MarkdownNote") or (node["mode"] == MUTED and not muted):
             continue
         linked = {
             socket["name"]: list(links[socket["link"]])
@@ -160,6 +164,31 @@ def api_graph(workflow: dict, node_info: dict) -> dict:
         }
         widgets = _widget_values(node, node_info[node["type"]])
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": widgets | linked}
+    return graph
+
+
+def own_files_graph(workflow: dict, node_info: dict) -> dict:
+    """The graph after doing what the note *Your own files* says, except for choosing models."""
+    graph = api_graph(workflow, node_info, muted=True)
+    sound = "LoadAudio" if ids(graph, "LoadAudio") else "LoadVideo"
+    own = {
+        "portrait": ("LoadImage", 0),
+        "audio": (sound, 0),
+        "landmarks": ("EchoMimicMotionSync", 0),
+        "fps": ("EchoMimicLandmarkExtract", 1),
+    }
+    outputs = node_info["EchoMimicExampleInputs"]["output_name"]
+    (example,) = ids(graph, "EchoMimicExampleInputs")
+    for node in graph.values():
+        for name, value in [*node["inputs"].items()]:
+            if not isinstance(value, list) or value[0] != example:
+                continue
+            if outputs[value[1]] == "face_box":
+                del node["inputs"][name]  # the face is looked for
+            else:
+                kind, output = own[outputs[value[1]]]
+                node["inputs"][name] = [*ids(graph, kind), output]
+    del graph[example]
     return graph
 
 

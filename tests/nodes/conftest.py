@@ -16,6 +16,7 @@ from support import ROOT
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", "~/comfy/ComfyUI")).expanduser()
 FPS, SECONDS, SIZE = 24, 0.8, 64
 FRAMES = 20  # ceil(0.8 * 24)
+WHISPER = "audio_processor/whisper_tiny.pt"
 NEEDED = ("aiohttp", "torchsde", "comfy_kitchen", "diffusers", "av")
 
 

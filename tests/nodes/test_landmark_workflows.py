@@ -5,8 +5,8 @@ import json
 import av
 import numpy as np
 import pytest
-from comfy_server import api_graph, ids, look_at, of_type
-from conftest import FPS, FRAMES, SIZE
+from comfy_server import ids, look_at, of_type, own_files_graph
+from conftest import FPS, FRAMES, SIZE, WHISPER
 from faces import face, poses, track_of
 from support import ROOT, inputs_dir
 
@@ -41,11 +41,13 @@ def _write_video(path):
 def load(server, name):
     """A workflow of the pack for the small files of these tests, in API format."""
     file = json.loads((ROOT / f"workflows/{name}.json").read_text())
-    graph = api_graph(file, server.get("/object_info"))
+    graph = own_files_graph(file, server.get("/object_info"))
     of_type(graph, "LoadImage")["image"] = "portrait.png"
     of_type(graph, "LoadVideo")["file"] = "driving.mp4"
     if ids(graph, "LoadAudio"):
         of_type(graph, "LoadAudio")["audio"] = "voice.wav"
+        of_type(graph, "EchoMimicAudioEncoderLoader")["audio_encoder"] = WHISPER
+        of_type(graph, "EchoMimicAudioEncode")["fps"] = FPS
     of_type(graph, "EchoMimicModelLoader")["model"] = "denoising_unet_pose_acc.pth"
     of_type(graph, "EchoMimicPortrait").update(width=SIZE, height=SIZE)
     of_type(graph, "EchoMimicSampler").update(steps=1)

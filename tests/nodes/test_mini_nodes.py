@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
-from comfy_server import api_graph, of_type
+from comfy_server import api_graph, ids, look_at, of_type
 from support import ROOT
 
 MINI = "mini (built in)"
-WORKFLOW = json.loads((ROOT / "workflows/first_run.json").read_text())
+WORKFLOWS = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 CHOICES = {
     "seed": 7, "steps": 1, "cfg": 1.0, "scheduler": "ddim", "windows": "open",
     "context_frames": 12, "context_overlap": 3, "overlap_weights": "flat", "window_batch": 0,
@@ -67,8 +67,14 @@ def test_a_puppet_is_its_seed_and_says_what_it_is_given(pack):
     assert (silent[4] - silent[4][:1]).abs().max() == 0
 
 
-def test_the_first_workflow_runs_as_it_is_shipped(server):
-    graph = api_graph(WORKFLOW, server.get("/object_info"))
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_workflow_runs_as_it_is_shipped(server, name):
+    workflow = json.loads((ROOT / f"workflows/{name}.json").read_text())
+    graph = api_graph(workflow, server.get("/object_info"))
     of_type(graph, "EchoMimicSampler")["steps"] = 1
     run = server.run(graph)
     assert run.error() is None
+    (last,) = ids(graph, "EchoMimicDecodeVideo", "EchoMimicPasteBack")
+    video = look_at(server.file(run, last))
+    assert (video["size"], video["rate"]) == ((128, 128), 25)
+    assert abs(video["frames"] - 88) <= 1 and video["codecs"] == ("h264", "aac")

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from comfy_server import api_graph, ids, look_at, of_type
-from conftest import FPS, FRAMES, SIZE
+from comfy_server import ids, look_at, of_type, own_files_graph
+from conftest import FPS, FRAMES, SIZE, WHISPER
 from PIL import Image
 from support import ROOT, inputs_dir
 
@@ -15,10 +15,12 @@ from support import ROOT, inputs_dir
 def workflow(server):
     """workflows/audio.json for the small files of this test, in API format."""
     file = json.loads((ROOT / "workflows/audio.json").read_text())
-    graph = api_graph(file, server.get("/object_info"))
+    graph = own_files_graph(file, server.get("/object_info"))
     of_type(graph, "LoadImage")["image"] = "portrait.png"
     of_type(graph, "LoadAudio")["audio"] = "voice.wav"
     of_type(graph, "EchoMimicModelLoader")["model"] = "denoising_unet_acc.pth"
+    of_type(graph, "EchoMimicAudioEncoderLoader")["audio_encoder"] = WHISPER
+    of_type(graph, "EchoMimicAudioEncode")["fps"] = FPS
     of_type(graph, "EchoMimicPortrait").update(width=SIZE, height=SIZE)
     of_type(graph, "EchoMimicSampler").update(steps=2, cfg=2.5)
     # A mask stands in for the face detector, whose model file is not part of the repository.
