@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .pipeline import OnProgress
     from .train.recipe import Recipe
 
-STAGES = ("vae", "audio", "stage1", "stage2")  # of train.recipe, which is imported when needed
+STAGES = ("vae", "decoder", "audio", "stage1", "stage2")  # as in train.recipe
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -107,7 +107,8 @@ def _quality(options: argparse.Namespace) -> None:
     from .config import SamplingOptions
     from .pipeline import EchoMimic
     from .puppets.identity import TEST_SEEDS
-    from .quality import quality, table, voices
+    from .quality import quality, voices
+    from .quality_table import table
 
     if options.models is None:
         model = EchoMimic.mini(keep_loaded=True)

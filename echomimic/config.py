@@ -38,6 +38,7 @@ class UNetConfig:
     out_channels: int | None = 4  # None: the last block's features are the output
     feed_forward: int = 4  # inner width of the feed-forward layers, in widths of the level
     position_code: bool = False  # tells each cell where it lies; small models profit
+    audio_position_code: bool = False  # tells which audio token is how far from the frame, likewise
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.attention):

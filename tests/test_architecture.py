@@ -28,6 +28,7 @@ LAYERS = (  # each imports only from those before it
     "puppets",
     "train",
     "quality",
+    "quality_table",
     "demo",
     "bench_landmarks",
     "bench",

@@ -13,14 +13,18 @@ pytest.importorskip("cv2")
 
 from echomimic.config import SamplingOptions
 from echomimic.errors import DatasetError, OptionsError, WeightsError
+from echomimic.media.image import write_image
 from echomimic.pipeline import ClipOptions, EchoMimic
 from echomimic.puppets.clip import PuppetClip
 from echomimic.puppets.identity import TEST_SEEDS
-from echomimic.quality import MODES, animate, quality, table, voices
+from echomimic.quality import MODES, animate, quality, voices
+from echomimic.quality_table import table
 from echomimic.train.clips import Clip, Dataset, feature_box
+from echomimic.train.draws import generator
 from echomimic.train.loop import train_stage
 from echomimic.train.make_puppets import PuppetOptions, clip_folder, make_puppets
 from echomimic.train.recipe import Recipe, StageOptions, read_recipe, strict
+from echomimic.train.samples import SampleSettings, SampleSource
 from echomimic.train.stages import make_stage
 from echomimic.train.trainable import TRAINS
 from echomimic.weights.files import find_models
@@ -50,6 +54,7 @@ RECIPE = Recipe(
     data={},
     stages={
         "vae": STEPS,
+        "decoder": replace(STEPS, settings={"latent_noise": 0.1}),
         "audio": STEPS,
         "stage1": replace(STEPS, settings={"samples": SAMPLES}),
         "stage2": replace(STEPS, settings={"samples": SAMPLES | {"targets": 4},
@@ -181,6 +186,49 @@ def test_a_sample_is_the_same_whoever_asks_for_it(trained, data):
         assert torch.equal(together[key][1], values[0]), key
 
 
+def test_polishing_the_decoder_leaves_latents_as_they_are(trained, data):
+    cached = [path.name for path in (data / ".cache").glob("latents-*")]
+    assert len(cached) == 1  # made after both stages, and of the encoder alone
+    before = trained[1]["vae"][2].module.vae.state_dict()
+    after = trained[1]["decoder"][2].module.vae.state_dict()
+    for name, weight in after.items():
+        if name.startswith(("encoder.", "quant_conv.")):
+            assert torch.equal(weight, before[name]), name
+
+
+def test_a_portrait_is_the_reference_as_often_as_the_recipe_says(trained, data):
+    source = trained[1]["stage1"][2]._source
+    clip = Dataset(data).clips("train")[0]
+    portrait = source._latents.get(clip, [clip.num_frames])[0]
+    assert not torch.equal(portrait, source._latents.get(clip, [0])[0])
+    for share in (0.0, 1.0):
+        settings = SampleSettings(condition="joint", portrait_share=share)
+        chosen = SampleSource(
+            [clip], source._latents, source._voices, settings,
+            stage="stage1", seed=1, reduction="area",
+        )  # fmt: skip
+        references = [chosen._reference(clip, [0], generator(1, "x", i)) for i in range(20)]
+        assert all((r == clip.num_frames) == bool(share) for r in references)
+
+
+def test_clips_are_chosen_by_how_they_move(trained, data):
+    source = trained[1]["stage1"][2]._source
+    clips = Dataset(data).clips("train")
+    settings = SampleSettings(condition="joint", audio_motion="calm", landmark_motion="lively")
+    chosen = SampleSource(
+        clips, source._latents, source._voices, settings, stage="stage1", seed=1, reduction="area"
+    )
+    found = {chosen._choose(generator(1, "x", i)) for i in range(60)}
+    assert {(mode, clip.meta["motion"]) for mode, clip in found} == {
+        ("audio", "calm"), ("landmarks", "lively"), ("both", "lively"),
+    }  # fmt: skip
+    with pytest.raises(OptionsError, match="No clip has the motion 'wild' that audio_motion"):
+        SampleSource(
+            clips, source._latents, source._voices, replace(settings, audio_motion="wild"),
+            stage="stage1", seed=1, reduction="area",
+        )  # fmt: skip
+
+
 class TestPuppetClips:
     def test_clips_are_made_once_and_always_the_same(self, data, tmp_path):
         make_puppets(tmp_path, 2, OPTIONS, workers=1)
@@ -243,6 +291,11 @@ class TestBadData:
     def test_a_clip_of_one_frame(self, clip):
         np.save(clip / "frames.npy", np.load(clip / "frames.npy")[:1])
         assert "only one frame" in self.error(clip)
+
+    def test_a_portrait_of_another_size(self, clip):
+        write_image(clip / "portrait.png", np.zeros((32, 64, 3), np.uint8))
+        with pytest.raises(DatasetError, match="must be of the size of the frames, 64x64"):
+            Clip(clip).pictures()
 
     def test_frames_and_landmarks_of_different_lengths(self, clip):
         np.save(clip / "frames.npy", np.load(clip / "frames.npy")[:3])

@@ -71,6 +71,28 @@ def test_silence_is_the_same_as_zero_tokens(unet, conditions):
     torch.testing.assert_close(with_zeros, without)
 
 
+def test_audio_tokens_have_places_if_the_configuration_says_so_and_silence_stays_silent(conditions):
+    placed = make(replace(CONFIG, audio_position_code=True))
+    tokens = torch.randn(FRAMES, 5, 6)
+    said, reversed_ = (
+        placed(latents(), 7, num_frames=FRAMES, audio=placed.project_audio(order))
+        for order in (tokens, tokens.flip(1))
+    )
+    assert (said - reversed_).abs().max() > 1e-4
+    silent = placed.project_audio(torch.zeros(FRAMES, 5, 6))
+    without = placed(latents(), 7, num_frames=FRAMES)
+    torch.testing.assert_close(placed(latents(), 7, num_frames=FRAMES, audio=silent), without)
+
+
+def test_audio_tokens_have_no_places_in_the_published_networks(unet, conditions):
+    tokens = torch.randn(FRAMES, 5, 6)
+    said, reversed_ = (
+        unet(latents(), 7, num_frames=FRAMES, audio=unet.project_audio(order))
+        for order in (tokens, tokens.flip(1))
+    )
+    torch.testing.assert_close(said, reversed_)
+
+
 def test_only_motion_modules_mix_frames(unet, conditions):
     still = make(replace(CONFIG, motion=None))
     together = still(latents(), 7, num_frames=FRAMES)

@@ -27,7 +27,7 @@ from .layers import (
     Upsample,
     position_code,
 )
-from .motion_module import MotionModule
+from .motion_module import MotionModule, position_table
 
 
 class Level(nn.Module):
@@ -257,7 +257,14 @@ class UNet(nn.Module):
         }
 
     def project_audio(self, tokens: Tensor) -> dict[str, KeysValues]:
-        """Audio tokens (f, m, audio_dim) → keys and values of each block, valid for all steps."""
+        """Audio tokens (f, m, audio_dim) → keys and values of each block, valid for all steps.
+
+        Tokens that are all zero mean that nothing is heard, and stay so.
+        """
+        if self.config.audio_position_code:
+            heard = tokens.ne(0).flatten(1).any(dim=1).to(tokens)  # (f,)
+            code = position_table(*tokens.shape[1:], device=tokens.device).to(tokens)
+            tokens = tokens + heard[:, None, None] * code
         return {block.name: block.attn2.keys_values(tokens) for block in self.transformer_blocks()}
 
     def _context(

@@ -28,32 +28,44 @@ OnProgress = Callable[[int, int], None]
 
 
 class LatentCache:
-    """Mean and deviation of the VAE's latents of every frame, scaled, as float16."""
+    """Mean and deviation of the VAE's latents of every frame, scaled, as float16.
+
+    The latents of a clip's portrait, if there is one, follow those of its frames.
+    """
 
     def __init__(self, folder: Path, vae: AutoencoderKL, *, bf16: bool = False) -> None:
         self._vae, self._bf16 = vae, bf16
-        self.folder = folder / FOLDER / f"latents-{fingerprint(vae.state_dict())}"
+        encoding = {
+            name: weight
+            for name, weight in vae.state_dict().items()
+            if name.startswith(("encoder.", "quant_conv."))
+        }
+        self.folder = folder / FOLDER / f"latents-{fingerprint(encoding)}"
         self._open: dict[str, np.ndarray] = {}
 
     def fill(self, clips: Sequence[Clip], on_progress: OnProgress | None = None) -> None:
         """Encode the clips that are not there yet."""
         for done, clip in enumerate(clips, 1):
             path = self.folder / f"{clip.name}.npy"
-            if not path.is_file():
+            if not path.is_file() or self._stored(clip).shape[1] != clip.num_pictures:
+                self._open.pop(clip.name, None)
                 _write(path, self._encode(clip))
             if on_progress is not None:
                 on_progress(done, len(clips))
 
     def get(self, clip: Clip, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Mean and deviation of these frames, (n, c, h, w) each, float32."""
+        stored = torch.from_numpy(self._stored(clip)[:, list(frames)].astype(np.float32))
+        return stored[0], stored[1]
+
+    def _stored(self, clip: Clip) -> np.ndarray:
         if clip.name not in self._open:
             self._open[clip.name] = np.load(self.folder / f"{clip.name}.npy", mmap_mode="r")
-        stored = torch.from_numpy(self._open[clip.name][:, list(frames)].astype(np.float32))
-        return stored[0], stored[1]
+        return self._open[clip.name]
 
     @torch.no_grad()
     def _encode(self, clip: Clip) -> np.ndarray:
-        images = torch.from_numpy(np.array(clip.frames)).movedim(-1, 1) / 127.5 - 1
+        images = torch.from_numpy(clip.pictures()).movedim(-1, 1) / 127.5 - 1
         parts = []
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
             for chunk in images.to(self._vae.device).split(20):

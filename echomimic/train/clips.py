@@ -2,6 +2,7 @@
 
 frames.npy      uint8 (f, H, W, 3), read as far as it is used
 speech.wav      the whole utterance, of which the frames show a part
+portrait.png    the person in another picture of that size, to be the reference; optional
 landmarks.npz   a landmark track of the frames (docs/landmarks.md)
 meta.json       fps, start (seconds into the speech at frame 0), identity, motion, split
 """
@@ -24,8 +25,10 @@ from ..landmarks.mesh import SYNC_PARTS
 from ..landmarks.track import LandmarkTrack
 from ..landmarks.track_file import load_track
 from ..media.audio import read_speech
+from ..media.image import read_image
 
 FRAMES, SPEECH, LANDMARKS, META = "frames.npy", "speech.wav", "landmarks.npz", "meta.json"
+PORTRAIT = "portrait.png"
 HELD_OUT = 0.1  # of the identities, to validate with
 MARGIN = 0.25  # around the points of a feature, of their extent
 
@@ -67,6 +70,28 @@ class Clip:
     def frame(self, number: int) -> np.ndarray:
         """One frame, uint8 (H, W, 3)."""
         return np.array(self.frames[number])
+
+    @cached_property
+    def has_portrait(self) -> bool:
+        return (self.folder / PORTRAIT).is_file()
+
+    @property
+    def num_pictures(self) -> int:
+        """Frames, and the portrait."""
+        return self.num_frames + self.has_portrait
+
+    def pictures(self) -> np.ndarray:
+        """All frames, and the portrait behind them if there is one, uint8 (f, H, W, 3)."""
+        frames = np.array(self.frames)
+        if not self.has_portrait:
+            return frames
+        portrait = read_image(self.folder / PORTRAIT)
+        if portrait.shape != frames.shape[1:]:
+            raise DatasetError(
+                f"{self.folder / PORTRAIT} must be of the size of the frames, "
+                f"{self.size[0]}x{self.size[1]}; scale it or remove it."
+            )
+        return np.concatenate([frames, portrait[None]])
 
     @cached_property
     def track(self) -> LandmarkTrack:

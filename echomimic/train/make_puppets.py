@@ -16,9 +16,10 @@ import numpy as np
 from ..config import AUDIO_RATE
 from ..errors import DatasetError
 from ..landmarks.track_file import save_track
+from ..media.image import write_image
 from ..puppets.clip import PuppetClip
 from ..puppets.identity import TEST_SEEDS
-from .clips import FRAMES, LANDMARKS, META, SPEECH
+from .clips import FRAMES, LANDMARKS, META, PORTRAIT, SPEECH
 
 STREAM = 20  # of the random numbers of a seed
 
@@ -81,6 +82,7 @@ def _write(folder: Path, seed: int, options: PuppetOptions) -> None:
     unfinished.mkdir(exist_ok=True)
     try:
         np.save(unfinished / FRAMES, clip.frames(options.size))
+        write_image(unfinished / PORTRAIT, clip.portrait(options.size))
         _write_wav(unfinished / SPEECH, clip.speech)
         save_track(clip.track(options.size), unfinished / LANDMARKS)
         meta = {

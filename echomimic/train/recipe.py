@@ -14,7 +14,7 @@ from ..errors import OptionsError
 
 T = TypeVar("T")
 
-STAGES = ("vae", "audio", "stage1", "stage2")
+STAGES = ("vae", "decoder", "audio", "stage1", "stage2")
 RECIPES = Path(__file__).parent / "recipes"  # those that come with the package
 COUNTS = ("steps", "batch_size", "micro_batch", "log_every", "save_every", "keep_last")
 COUNTS_OR_NONE = ("warmup_steps", "validate_every", "workers")

@@ -34,7 +34,9 @@ class SampleSettings:
     selection: LandmarkSelection = field(default_factory=LandmarkSelection)
     dropout: Dropout = field(default_factory=Dropout)
     reference_distance: int = 12  # frames between reference and targets, where a clip has as many
+    portrait_share: float = 0.0  # of samples whose reference is the clip's portrait, if it has one
     audio_motion: str = ""  # of clips that are driven by the voice alone; "": any
+    landmark_motion: str = ""  # of clips that are driven by landmarks; "": any
     mouth_weight: float = 1.0  # of the latent loss around the mouth, other places having 1
     eyes_weight: float = 1.0
     spatial_frames: int = 1
@@ -66,13 +68,9 @@ class SampleSource:
         seed: int,
         reduction: Reduction,
     ) -> None:
-        self._clips, self._settings = clips, settings
-        self._spoken = [c for c in clips if settings.audio_motion in ("", c.meta.get("motion"))]
-        if not self._spoken:
-            raise OptionsError(
-                f"No clip has the motion {settings.audio_motion!r} that audio_motion asks for; "
-                "make such clips or leave audio_motion empty."
-            )
+        self._settings = settings
+        self._spoken = _moving(clips, settings.audio_motion, "audio_motion")
+        self._shown = _moving(clips, settings.landmark_motion, "landmark_motion")
         self._latents, self._voices = latents, voices
         self._stage, self._seed, self._reduction = stage, seed, reduction
 
@@ -84,7 +82,7 @@ class SampleSource:
         condition = self._settings.condition
         mode = {"mask": "audio", "landmarks": "both"}.get(condition)
         mode = mode or self._settings.mixture.draw(draw)
-        clips = self._spoken if mode == "audio" else self._clips
+        clips = self._spoken if mode == "audio" else self._shown
         return mode, clips[int(torch.randint(len(clips), (), generator=draw))]
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -138,7 +136,10 @@ class SampleSource:
         return torch.randint(clip.num_frames, (count,), generator=draw).tolist()
 
     def _reference(self, clip: Clip, frames: list[int], draw: torch.Generator) -> int:
-        """A frame far from the targets if the clip is long enough, else any."""
+        """The portrait, or a frame far from the targets if the clip is long enough, else any."""
+        share = float(torch.rand((), generator=draw))
+        if clip.has_portrait and share < self._settings.portrait_share:
+            return clip.num_frames  # where `LatentCache` has it
         distance = self._settings.reference_distance
         near = {f + d for f in frames for d in range(-distance + 1, distance)}
         far = sorted(set(range(clip.num_frames)) - near) or range(clip.num_frames)
@@ -178,6 +179,17 @@ class SampleSource:
             for f in frames
         ]
         return torch.from_numpy(np.stack(maps))[:, None].float()
+
+
+def _moving(clips: Sequence[Clip], motion: str, setting: str) -> list[Clip]:
+    """The clips of a motion; "": all."""
+    chosen = [clip for clip in clips if motion in ("", clip.meta.get("motion"))]
+    if not chosen:
+        raise OptionsError(
+            f"No clip has the motion {motion!r} that {setting} asks for; make such clips or leave "
+            f"{setting} empty."
+        )
+    return chosen
 
 
 def _picture(clip: Clip, frame: int) -> Tensor:

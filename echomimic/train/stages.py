@@ -66,7 +66,8 @@ def make_stage(
     """
     torch.manual_seed(recipe.seed)  # of new weights; samples have random numbers of their own
     maker = _Maker(name, recipe, recipe.stages[name], Dataset(data), models, on_progress)
-    return getattr(maker, name if name in ("vae", "audio") else "diffusion")()
+    make = {"vae": maker.vae, "decoder": maker.vae, "audio": maker.audio}
+    return make.get(name, maker.diffusion)()
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,13 @@ class _Maker:
     on_progress: OnProgress | None
 
     def vae(self) -> Stage:
-        model = make_vae(VAE_CONFIG | self.recipe.model.get("vae", {}))
+        if self.name == "vae":
+            model = make_vae(VAE_CONFIG | self.recipe.model.get("vae", {}))
+        else:
+            model = load_vae(self._made(VAE, "vae"), dtype="float32").model
         settings = self._settings(VAESettings)
         train, held_out = self.data.clips("train"), self.data.clips("validate")
-        return VAEStage(model, train, held_out, settings, self.recipe.seed)
+        return VAEStage(self.name, model, train, held_out, settings, self.recipe.seed)
 
     def audio(self) -> Stage:
         config = self._config(AudioEncoderConfig, "audio_encoder")

@@ -48,8 +48,16 @@ def heard(network: nn.Module) -> set[str]:
     return {name for name in everything(network) if not name.startswith("encoder.layer_norm.")}
 
 
+def decoding(network: nn.Module) -> set[str]:
+    """Those of a VAE that turn latents into pictures."""
+    return {
+        name for name in everything(network) if name.startswith(("decoder.", "post_quant_conv."))
+    }
+
+
 TRAINS: dict[str, dict[str, Chooses]] = {
     "vae": {"vae": everything},
+    "decoder": {"vae": decoding},
     "audio": {"audio_encoder": heard, "head": everything},
     "stage1": {"reference_unet": read, "denoising_unet": spatial, "landmark_encoder": everything},
     "stage2": {"denoising_unet": temporal},

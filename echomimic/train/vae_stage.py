@@ -1,4 +1,4 @@
-"""Before stage 1, for a model from scratch: the VAE, on single frames."""
+"""Before stage 1, for a model from scratch: the VAE on single frames, then its decoder alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class VAESettings:
     edge_weight: float = 0.5  # of the error of the differences between neighbouring pixels
     mouth_weight: float = 6.0  # of pixels around the mouth, others having 1
     eyes_weight: float = 6.0
+    latent_noise: float = 0.0  # on latents of deviation 1: those that were sampled are not exact
 
 
 class VAETraining(nn.Module):
@@ -43,7 +44,8 @@ class VAETraining(nn.Module):
         """images (b, 3, H, W) uint8, weights (b, 1, H, W), noise (b, c, h, w) → losses (b,)."""
         images = batch["images"].float() / 127.5 - 1
         posterior = self.vae.encode(images).latent_dist
-        latents = posterior.mean + posterior.std * batch["noise"].to(posterior.std)
+        amount = (posterior.var + (self.settings.latent_noise / LATENT_SCALE) ** 2).sqrt()
+        latents = posterior.mean + amount * batch["noise"].to(amount)
         error = self.vae.decode(latents).sample.float() - images
         weights = batch["weights"] / batch["weights"].mean(dim=(1, 2, 3), keepdim=True)
         absolute = (weights * error.abs()).mean(dim=(1, 2, 3))
@@ -62,18 +64,22 @@ class VAETraining(nn.Module):
 
 
 class VAEStage:
-    """The stage that the engine runs; a sample is one frame of one clip."""
+    """The stage that the engine runs; a sample is one frame of one clip.
 
-    name = "vae"
+    "vae" trains all of it. "decoder" goes on with what makes pictures of latents; these stay as
+    they are, so that it can run at any time after "vae".
+    """
 
     def __init__(
         self,
+        name: str,
         vae: AutoencoderKL,
         clips: Sequence[Clip],
         held_out: Sequence[Clip],
         settings: VAESettings,
         seed: int,
     ) -> None:
+        self.name = name
         self.module = VAETraining(vae, settings)
         self._trainable = freeze_all_but_trainable(self.name, self.module)
         self._clips, self._held_out = clips, held_out
@@ -123,15 +129,14 @@ class VAEStage:
             whole.append(error.square().mean())
             boxes.append(error.square().mean(dim=1)[0][inside].mean())
             shown.append(np.concatenate([picture, _to_uint8(image + 2 * error)]))
-        self.module.vae.train()
-        self.module.vae.requires_grad_(True)
+        freeze_all_but_trainable(self.name, self.module)  # reading a VAE freezes all of it
         folder.mkdir(parents=True, exist_ok=True)
         write_image(folder / f"vae-{step:06d}.png", np.concatenate(shown[:12], axis=1))
         return {"psnr": _psnr(whole), "psnr_boxes": _psnr(boxes)}
 
     def export(self, folder: Path) -> list[Path]:
-        pictures = [clip.frame(0) for clip in self._clips[:512]]
-        standardise(self.module.vae, pictures)
+        if self.name == "vae":
+            standardise(self.module.vae, [clip.frame(0) for clip in self._clips[:512]])
         return [export_vae(self.module.vae, folder)]
 
 
