@@ -51,7 +51,7 @@ class DiffusionSettings:
     objective: Objective = field(default_factory=Objective)
     augmentation: AudioAugmentation = field(default_factory=AudioAugmentation)
     voice_variants: int = 4
-    lpips: str = ""  # file of the LPIPS network; "": features of the VAE stand in for it
+    lpips: str = ""  # file or folder of LPIPS' network; "": features of the VAE stand in for it
     motion_module: str = ""  # file that motion modules begin from, e.g. AnimateDiff's; "": new
     bf16_cache: bool = False  # encode the clips in half precision, for speed on CPUs
 
