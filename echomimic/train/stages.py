@@ -14,6 +14,7 @@ from ..audio.whisper import AudioEncoder
 from ..config import (
     AudioEncoderConfig,
     LandmarkEncoderConfig,
+    MotionConfig,
     SamplingOptions,
     UNetConfig,
     Variant,
@@ -97,8 +98,10 @@ class _Maker:
         vae = load_vae(self._made("vae", "vae"), dtype="float32").model
         encoder = load_audio_encoder(self._made("audio_encoder", "audio"), dtype="float32")
         train, held_out = self.data.clips("train"), self.data.clips("validate")
+        motion_frames = 0
         if self.name == "stage2":
-            check_length(train + held_out, settings.samples.targets)
+            motion_frames = (self._unet_config().motion or MotionConfig()).motion_frames
+            check_length(train + held_out, settings.samples.targets + motion_frames)
         latents = LatentCache(self.data.folder, vae, bf16=settings.bf16_cache)
         voices = AudioCache(
             self.data.folder, encoder, settings.augmentation,
@@ -113,6 +116,7 @@ class _Maker:
             return SampleSource(
                 clips, latents, voices, settings.samples,
                 stage=self.name, seed=self.recipe.seed, reduction=reduction,
+                motion_frames=motion_frames,
             )  # fmt: skip
 
         perceptual, metric = make_perceptual(settings.lpips, vae)
@@ -130,7 +134,7 @@ class _Maker:
             "size": list(train[0].size),
             "fps": train[0].fps,
             "condition": settings.samples.condition,
-            "motion_frames": 0,
+            "motion_frames": motion_frames,
             "spatial_weight": settings.objective.spatial_weight,
             "perceptual": metric,
             "lora": self._lora and asdict(self._lora),

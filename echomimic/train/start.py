@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ..config import Variant
 from ..errors import WeightsError
+from ..models.unet import UNet
 from ..weights.files import look_up
-from ..weights.networks import POSITION_TABLE
+from ..weights.networks import POSITION_TABLE, check_motion_frames
 from ..weights.read import read_state
 from .export import MOTION
 
@@ -34,14 +35,17 @@ def fill_spatial(network: nn.Module, path: Path) -> None:
     _fill(network, path, wanted, read_state(path)[0])
 
 
-def fill_motion(network: nn.Module, path: Path) -> None:
+def fill_motion(network: UNet, path: Path) -> None:
     """Give a UNet's motion modules the weights of a file: ours, published, or AnimateDiff's.
 
     Positions follow from a formula: a table in the file may be shorter or longer, or be absent.
+    Raises `WeightsError` for a file that does not fit, or that was trained with another number of
+    motion frames.
     """
     state = {name.removeprefix(PARALLEL): x for name, x in read_state(path)[0].items()}
     if not any(MOTION in name for name in state):
         raise WeightsError(f"{path} is not a motion module; give one, such as AnimateDiff's.")
+    check_motion_frames(path, network.motion_frames)
     names = (name for name in network.state_dict() if MOTION in name)
     _fill(network, path, {n for n in names if not n.endswith(POSITION_TABLE)}, state)
 
