@@ -21,6 +21,16 @@ class MotionConfig:
 
     num_heads: int = 8
     max_frames: int = 32  # length of the position table, hence the longest window
+    motion_frames: int = 0  # finished frames that a window sees before its own (paper 3.3), or 0
+
+    def __post_init__(self) -> None:
+        if self.motion_frames not in (0, 2):
+            raise OptionsError(f"motion_frames must be 0 or 2, not {self.motion_frames!r}.")
+
+    @property
+    def longest_window(self) -> int:
+        """Frames for which there are positions."""
+        return self.max_frames - self.motion_frames
 
 
 @dataclass(frozen=True)

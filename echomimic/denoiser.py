@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from .conditions import Conditions, DrawnFace
 from .config import MotionConfig, SamplingOptions, UNetConfig, Variant
-from .errors import WeightsError
+from .errors import OptionsError, WeightsError
 from .frame_memory import FrameMemory, Place, Values
 from .models.attention import AttentionFunction
 from .models.landmark_encoder import LandmarkEncoder
 from .models.memory import free_memory
 from .models.unet import UNet
 from .sampling.context import check_window, overlap_weights, window_rule
-from .sampling.guidance import guided
+from .sampling.guidance import Denoise, guided
 from .sampling.noise import initial_noise
-from .sampling.samplers import OnStep, sample, windowed
+from .sampling.samplers import After, OnStep, Predict, sample, sample_in_turn, windowed
 from .sampling.schedule import make_schedule
 
 MEMORY_SHARE = 0.1  # of the device's free memory, for audio keys and values, and for the face
@@ -70,10 +72,12 @@ class Denoiser:
         t: Tensor | float,
         windows: Sequence[Sequence[int]],
         conditional: Sequence[bool],
+        motion: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """v of several windows at once: (n, f, c, h, w) → (n, f, c, h, w).
 
         `windows` are the frames of each row, `conditional` says which rows see the conditions.
+        `motion` are features of the frames before them (`encode_motion`), which all rows see.
         """
         num_frames = latents.shape[1]
         shown = [f for window, on in zip(windows, conditional, strict=True) if on for f in window]
@@ -86,9 +90,22 @@ class Denoiser:
             reference=self._reference,
             audio=self._audio(shown) if shown else None,
             face=self._face_of(shown) if shown else None,
+            **({"motion": motion} if motion else {}),
             **self._options,
         )
         return v.unflatten(0, (-1, num_frames)).to(latents)
+
+    def encode_motion(self, reference_unet: UNet, finished: Tensor) -> dict[str, Tensor] | None:
+        """Features of the motion frames that follow finished latents (f, c, h, w), as trained.
+
+        (1, n, m, d) by block name; None at the start of a clip, where there are none.
+        """
+        count = self.unet.motion_frames
+        if len(finished) < count:
+            return None
+        latents = finished[-count:].to(self.device, self.dtype)
+        features, _ = reference_unet.reference_features(latents)
+        return {name: feature[None] for name, feature in features.items()}
 
     def _face_of(self, frames: Sequence[int]) -> Tensor:
         if isinstance(self._face, DrawnFace):
@@ -169,27 +186,21 @@ def sample_clip(
     variant: Variant,
     options: SamplingOptions,
     *,
+    reference_unet: UNet | None = None,
     on_window: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Denoise a whole clip: latents (f, 4, h, w), scaled, on the CPU.
 
+    Models with motion frames need `reference_unet`, and denoise one window after another.
     on_window(done, total) counts windows over all steps; on_step(step, latents, clean estimate)
     is called after each step. Raising in either cancels. Raises `OptionsError` for windows that
     are longer than the motion modules can count, `SamplingError` for values that are not numbers.
     """
     config, compatibility = denoiser.unet.config, options.compatibility
     if config.motion is not None:
-        check_window(options.context_frames, config.motion.max_frames)
+        check_window(options.context_frames, config.motion.longest_window)
     num_frames, latent_size = denoiser.conditions.num_frames, denoiser.conditions.latent_size
-    rule = window_rule(
-        options.windows,
-        num_frames,
-        options.context_frames,
-        options.context_overlap,
-        variant.window_shift,
-        rotate_single=compatibility.rotate_single_window,
-    )
     latents_dtype = denoiser.dtype if compatibility.latents_dtype == "model" else torch.float32
     noise = initial_noise(
         options,
@@ -198,25 +209,74 @@ def sample_clip(
         clamp=variant.noise_clamp,
         dtype=denoiser.dtype,
     )
-    guidance = options.guidance_scale
-    windows_per_step = [len(rule(step)) for step in range(options.num_inference_steps)]
-    predict = windowed(
-        guided(denoiser.predict_v, guidance),
-        rule,
-        weights=overlap_weights(options.overlap_weights, min(num_frames, options.context_frames)),
-        batch=choose_window_batch(
-            options, config, latent_size, device=denoiser.device, dtype=denoiser.dtype
-        ),
-        divide=not _sums_overlaps(variant, options),
-        on_window=_counter(on_window, windows_per_step),
-    )
     schedule = make_schedule(
         options.scheduler,
         options.num_inference_steps,
         official_previous_timestep=compatibility.official_previous_timestep,
     )
-    home = _latents_device(noise, denoiser.device)
-    return sample(predict, noise.to(home, latents_dtype), schedule, on_step).float().cpu()
+    noise = noise.to(_latents_device(noise, denoiser.device), latents_dtype)
+    if not denoiser.unet.motion_frames:
+        predict = _together(denoiser, variant, options, on_window)
+        return sample(predict, noise, schedule, on_step).float().cpu()
+    after, length = _after(denoiser, reference_unet, options), options.context_frames
+    calls = math.ceil(num_frames / length) * options.num_inference_steps
+    counter = _counter(on_window, [calls])
+    latents = sample_in_turn(after, noise, schedule, length, on_window=counter, on_step=on_step)
+    return latents.float().cpu()
+
+
+def _together(
+    denoiser: Denoiser,
+    variant: Variant,
+    options: SamplingOptions,
+    on_window: Callable[[int, int], None] | None,
+) -> Predict:
+    """All windows in every step, overlapping."""
+    conditions = denoiser.conditions
+    rule = window_rule(
+        options.windows,
+        conditions.num_frames,
+        options.context_frames,
+        options.context_overlap,
+        variant.window_shift,
+        rotate_single=options.compatibility.rotate_single_window,
+    )
+    length = min(conditions.num_frames, options.context_frames)
+    return windowed(
+        guided(denoiser.predict_v, options.guidance_scale),
+        rule,
+        weights=overlap_weights(options.overlap_weights, length),
+        batch=choose_window_batch(
+            options,
+            denoiser.unet.config,
+            conditions.latent_size,
+            device=denoiser.device,
+            dtype=denoiser.dtype,
+        ),
+        divide=not _sums_overlaps(variant, options),
+        on_window=_counter(
+            on_window, [len(rule(step)) for step in range(options.num_inference_steps)]
+        ),
+    )
+
+
+def _after(denoiser: Denoiser, reference_unet: UNet | None, options: SamplingOptions) -> After:
+    """What denoises the frames that follow finished ones. Both halves of guidance see those."""
+    if options.windows == "looped":
+        raise OptionsError(
+            f"This model sees {denoiser.unet.motion_frames} finished frames before each window, so "
+            "its windows cannot be looped; choose open."
+        )
+    if reference_unet is None:
+        raise OptionsError(
+            "This model reads the frames before each window with the reference UNet; give it one."
+        )
+
+    def after(finished: Tensor) -> Denoise:
+        motion = denoiser.encode_motion(reference_unet, finished)
+        return guided(partial(denoiser.predict_v, motion=motion), options.guidance_scale)
+
+    return after
 
 
 def check_sampling(options: SamplingOptions, max_frames: int = MotionConfig.max_frames) -> None:

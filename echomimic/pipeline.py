@@ -36,6 +36,7 @@ from .media.frames import video_info
 from .media.image import read_image
 from .media.video import check_output, single_frames, to_uint8, write_video
 from .models.landmark_encoder import LandmarkEncoder
+from .models.unet import UNet
 from .models.vae import decode_frames
 from .motion.retime import fit_track
 from .sampling.samplers import OnStep
@@ -291,14 +292,20 @@ class EchoMimic:
             denoiser = Denoiser(
                 unet, conditions, device=self.device, dtype=self.dtype, landmark_encoder=encoder
             )
-            return sample_clip(
-                denoiser, self.variant, options, on_window=on_window, on_step=on_step
-            )
+            with self._reader_of_frames(unet) as reference_unet:
+                return sample_clip(
+                    denoiser, self.variant, options,
+                    reference_unet=reference_unet, on_window=on_window, on_step=on_step,
+                )  # fmt: skip
 
     def _encoder(self, conditions: Conditions) -> AbstractContextManager[LandmarkEncoder | None]:
         """The landmark encoder, if landmarks are drawn while sampling."""
         drawn = isinstance(conditions.face, DrawnFace)
         return self.networks.use("landmark_encoder") if drawn else nullcontext()
+
+    def _reader_of_frames(self, unet: UNet) -> AbstractContextManager[UNet | None]:
+        """The reference UNet, if the model sees the frames before each window."""
+        return self.networks.use("reference_unet") if unet.motion_frames else nullcontext()
 
     def frames(self, latents: Tensor, *, truncate: bool = False) -> Iterator[np.ndarray]:
         """Decode latents (f, 4, h, w) a few at a time: yields uint8 (n, H, W, 3)."""

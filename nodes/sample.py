@@ -163,7 +163,7 @@ class EchoMimicSampler(io.ComfyNode):
         face = _face(model, landmark_encoder, portrait, landmarks)
         reference = _reference(reference_unet, vae, portrait, options.compatibility)
         conditions = Conditions(reference, audio_track, face)
-        latents = _denoise(model, landmark_encoder, conditions, options)
+        latents = _denoise(model, reference_unet, landmark_encoder, conditions, options)
         return io.NodeOutput(latent_from_latents(latents))
 
 
@@ -208,6 +208,7 @@ def _reference(
 
 def _denoise(
     model: ModelPatcher,
+    reference_unet: ModelPatcher,
     landmark_encoder: ModelPatcher,
     conditions: Conditions,
     options: SamplingOptions,
@@ -218,7 +219,9 @@ def _denoise(
     rows = windows * options.context_frames * halves
     memory = activation_bytes(unet.config, rows, conditions.latent_size, dtype)
     drawn = isinstance(conditions.face, DrawnFace)  # and encoded while sampling
-    load(model, memory, *([landmark_encoder] if drawn else []))
+    reads = unet.motion_frames > 0  # the frames before each window, with the reference UNet
+    others = [landmark_encoder] * drawn + [reference_unet] * reads
+    load(model, memory, *others)
     progress = Progress()
     denoiser = Denoiser(
         unet,
@@ -232,6 +235,7 @@ def _denoise(
         denoiser,
         variant_of(model),
         options,
+        reference_unet=reference_unet.model if reads else None,
         on_window=progress,
         on_step=latent_preview_callback(progress, model.load_device),
     )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import zlib
 from pathlib import Path
 
@@ -124,6 +125,16 @@ def golden_landmark_encoder_config(in_channels: int):
         tuple(stored["block_out_channels"]),
         stored["conditioning_embedding_channels"],
     )
+
+
+def in_two_processes(script: Path) -> tuple[list[str], dict[str, str]]:
+    """Command and environment that run a script in two processes on the CPU, joined by gloo.
+
+    `accelerate launch --cpu` starts only one (its launcher of several is for GPUs).
+    """
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    return [sys.executable, *launcher, str(script)], environment
 
 
 def fold(clips: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT
+from support import ROOT, in_two_processes
 from torch import nn
 
 pytest.importorskip("accelerate")
@@ -155,13 +155,17 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
         "from pathlib import Path\n"
         "from test_train_engine import *\n"
-        f"run(Path({str(tmp_path / 'two')!r}))\n"
+        f"stage = run(Path({str(tmp_path / 'two')!r}))\n"
+        f"path = Path({str(tmp_path)!r}) / f'fetched-{{os.environ[\"RANK\"]}}'\n"
+        "path.write_text(str(stage.fetched[:2]))\n"
     )
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-              "--main_process_port", "0", str(script)]  # fmt: skip
-    done = subprocess.run(launch, capture_output=True, text=True, timeout=120, check=False)
+    command, environment = in_two_processes(script)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
+    shares = [(tmp_path / f"fetched-{rank}").read_text() for rank in range(2)]
+    assert shares == [f"{list(range(2))}", f"{list(range(2, 4))}"]  # of the first batch of four
     assert len(losses(tmp_path / "two")) == 20
     for step, loss in losses(tmp_path / "one").items():
         assert losses(tmp_path / "two")[step] == pytest.approx(loss, rel=1e-4)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from support import ROOT
+from support import ROOT, in_two_processes
 
 pytest.importorskip("accelerate")
 
@@ -23,7 +23,11 @@ from echomimic.train import rounds
 from echomimic.train.checkpoint import OPTIMIZER, WEIGHTS, checkpoints
 
 
-def started(tmp_path, options, *launcher):
+def alone(script):
+    return [sys.executable, str(script)], None
+
+
+def started(tmp_path, options, launched=alone):
     """A process that trains slowly, as the leader of a group as a terminal's command is."""
     script = tmp_path / "slow.py"
     script.write_text(
@@ -33,16 +37,18 @@ def started(tmp_path, options, *launcher):
         "try:\n"
         f"    run(Path({str(tmp_path)!r}), StageOptions(**{options}), LineStage(pause=0.02))\n"
         "except TrainingError as error:\n"
+        f"    path = Path({str(tmp_path)!r}) / f'stopped-{{os.environ.get(\"RANK\", 0)}}'\n"
+        "    path.write_text(str(error))\n"
         "    sys.exit(str(error))\n"
     )
+    command, environment = launched(script)
     return subprocess.Popen(
-        [sys.executable, *launcher, str(script)],
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def wait_for_steps(folder, count):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     log = folder / "line/log.jsonl"
     while not log.is_file() or len(log.read_text().splitlines()) < count:
         assert time.monotonic() < deadline, "it never got there"
@@ -62,16 +68,15 @@ def test_ctrl_c_in_a_terminal_saves_although_it_reaches_the_workers_too(tmp_path
 
 
 def test_ctrl_c_stops_all_processes_after_the_same_step(tmp_path):
-    process = started(
-        tmp_path, SLOW, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", "0",
-    )  # fmt: skip
+    process = started(tmp_path, SLOW, in_two_processes)
     wait_for_steps(tmp_path, 3)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     (saved,) = checkpoints(tmp_path / "line/checkpoints")
     assert saved.name == f"step-{max(losses(tmp_path)):08d}"
+    stops = {path.name: path.read_text() for path in tmp_path.glob("stopped-*")}
+    assert set(stops) == {"stopped-0", "stopped-1"}
+    assert len(set(stops.values())) == 1  # after the same step
 
 
 def test_starting_anew_forgets_the_run_before(tmp_path):

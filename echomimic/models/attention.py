@@ -44,6 +44,8 @@ class Context:
     unreferenced_rows: int = 0  # the first rows without a reference; all free rows are among them
     reference: Mapping[str, KeysValues] = field(default_factory=dict)
     audio: Mapping[str, KeysValues] = field(default_factory=dict)
+    motion_frames: int = 0  # that stand before each clip in time
+    motion: Mapping[str, Tensor] = field(default_factory=dict)  # their features; else zeros
     recorded: dict[str, Tensor] | None = None  # filled with the reference features by block name
     stop_at: str | None = None  # nothing after this block's feature is read
     recomputed: bool = False  # activations of layers are computed again for the gradient

@@ -113,6 +113,18 @@ class MotionModule(nn.Module):
             width, heads, groups, max_frames, feed_forward, build
         )
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """(b f, c, h, w) → (b f, c, h, w)."""
-        return self.temporal_transformer(x, context.num_frames, context.attention)
+    def forward(self, x: Tensor, context: Context, preceding: Tensor | None = None) -> Tensor:
+        """(b f, c, h, w) → (b f, c, h, w).
+
+        preceding (b, n, c, h, w) stands before the frames of each clip, at the first positions:
+        frames attend to it, but it does not come out.
+        """
+        transformer, num_frames = self.temporal_transformer, context.num_frames
+        if preceding is None:
+            return transformer(x, num_frames, context.attention)
+        clips = torch.cat([preceding, x.unflatten(0, (-1, num_frames))], dim=1)
+        length = clips.shape[1]
+        clips = transformer(clips.flatten(0, 1), length, context.attention).unflatten(
+            0, (-1, length)
+        )
+        return clips[:, -num_frames:].flatten(0, 1)

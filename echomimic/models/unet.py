@@ -72,8 +72,19 @@ class Level(nn.Module):
         if self.attentions:
             x = self.attentions[index](x, context)
         if self.motion_modules:
-            x = self.motion_modules[index](x, context)
+            x = self.motion_modules[index](x, context, self._preceding(index, x, context))
         return x
+
+    def _preceding(self, index: int, x: Tensor, context: Context) -> Tensor | None:
+        """Features of the motion frames where there is a transformer, (b, n, c, h, w), or zeros."""
+        if not context.motion_frames or not self.attentions:
+            return None
+        known = context.motion.get(self.attentions[index].transformer_blocks[-1].name)
+        clips = len(x) // context.num_frames
+        if known is None:
+            return x.new_zeros(clips, context.motion_frames, *x.shape[1:])
+        cells = known.to(x).transpose(2, 3).unflatten(3, x.shape[2:])  # (1 or b, n, c, h, w)
+        return cells.expand(clips, -1, -1, -1, -1)
 
 
 class DownLevel(Level):
@@ -174,6 +185,11 @@ class UNet(nn.Module):
         """Of the stored weights."""
         return self.conv_in.weight.dtype
 
+    @property
+    def motion_frames(self) -> int:
+        """How many frames before a window its motion modules see."""
+        return 0 if self.config.motion is None else self.config.motion.motion_frames
+
     def forward(  # noqa: PLR0913 (each is a condition of its own)
         self,
         latents: Tensor,
@@ -185,6 +201,7 @@ class UNet(nn.Module):
         reference: Mapping[str, KeysValues] | None = None,
         audio: Mapping[str, KeysValues] | None = None,
         face: Tensor | None = None,
+        motion: Mapping[str, Tensor] | None = None,
         attention: AttentionFunction | None = None,
     ) -> Tensor:
         """Predict v: latents (b f, 4, h, w) → (b f, 4, h, w).
@@ -196,6 +213,8 @@ class UNet(nn.Module):
         reference: `project_reference`, one entry for all clips or one per clip that is shown it.
         audio: `project_audio` of the frames of the conditional clips, or None for silence.
         face: landmark features (1 or frames of the conditional clips, d, h, w), or None.
+        motion: `reference_features` of the motion frames before each clip, (1 or b, n, m, d) by
+            block name; None: zeros, as for the start of a video. Only for models that know them.
         """
         num_clips = len(latents) // num_frames
         shown = _flags(conditional, num_clips)
@@ -214,6 +233,8 @@ class UNet(nn.Module):
             }
             if face is not None and len(face) > 1:
                 face = _reorder(face, among_shown, num_frames)
+        if order:
+            motion = {k: x if len(x) == 1 else x[order] for k, x in (motion or {}).items()}
         context = self._context(t, latents.dtype, num_frames, attention)
         context = replace(
             context,
@@ -221,6 +242,7 @@ class UNet(nn.Module):
             unreferenced_rows=referenced.count(False) * num_frames,
             reference=reference or {},
             audio=audio or {},
+            motion=motion or {},
         )
         output = self._run(latents, context, face)
         return _reorder(output, order and _inverse(order), num_frames)
@@ -272,7 +294,10 @@ class UNet(nn.Module):
     ) -> Context:
         time = F.silu(self.time_embedding(t, dtype))
         recomputed = self.gradient_checkpointing and torch.is_grad_enabled()
-        return Context(time, num_frames, attention or self.attention, recomputed=recomputed)
+        return Context(
+            time, num_frames, attention or self.attention,
+            motion_frames=self.motion_frames, recomputed=recomputed,
+        )  # fmt: skip
 
     def _run(self, latents: Tensor, context: Context, face: Tensor | None) -> Tensor:
         x = self.conv_in(latents)

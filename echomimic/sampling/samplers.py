@@ -12,6 +12,7 @@ from .context import WindowRule
 from .guidance import Denoise
 from .schedule import Schedule
 
+After = Callable[[Tensor], Denoise]  # finished latents (f, c, h, w) → what denoises the next ones
 Predict = Callable[[Tensor, int, float], Tensor]  # (latents (f, c, h, w), step, t) → v
 OnStep = Callable[[int, Tensor, Tensor], None]  # (step, latents, clean estimate)
 
@@ -76,4 +77,43 @@ def sample(
             )
         if on_step:
             on_step(step, latents, schedule.clean(v, inputs, step))
+    return latents
+
+
+def sample_in_turn(
+    after: After,
+    noise: Tensor,
+    schedule: Schedule,
+    context_frames: int,
+    *,
+    on_window: Callable[[int], None] | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Follow `schedule` for one window after another, each knowing what came before it is done.
+
+    noise (f, c, h, w) → clean latents of the same shape; windows lie side by side, the last may be
+    shorter. `after` makes what denoises the frames that follow finished ones. `on_window` hears
+    after every call how many windows were denoised; `on_step` is called as by `sample`, with the
+    whole clip: frames whose turn has not come are noise, and zeros in the clean clip.
+    """
+    latents, clean, calls = noise.clone(), torch.zeros_like(noise), 0
+    for first in range(0, len(noise), context_frames):
+        window = slice(first, min(first + context_frames, len(noise)))
+        denoise, frames = after(latents[:first]), list(range(window.start, window.stop))
+
+        def predict(
+            part: Tensor, _step: int, t: float, denoise: Denoise = denoise, frames: list = frames
+        ) -> Tensor:
+            nonlocal calls
+            v, calls = denoise(part[None], t, [frames])[0], calls + 1
+            if on_window:
+                on_window(calls)
+            return v
+
+        def show(step: int, part: Tensor, foreseen: Tensor, window: slice = window) -> None:
+            latents[window], clean[window] = part, foreseen
+            if on_step:
+                on_step(step, latents.clone(), clean.clone())
+
+        latents[window] = sample(predict, noise[window], schedule, show)
     return latents

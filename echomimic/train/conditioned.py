@@ -89,7 +89,7 @@ class ConditionedTraining(nn.Module):
     def _predict(self, noisy: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """v of noisy latents (b n, c, h, w), every condition dropped where the sample says so."""
         samples, n = batch["t"].shape
-        features, _ = self.reference_unet.reference_features(batch["reference"])
+        features, motion = self._read(batch)
         shown = batch["with_reference"].bool()  # (b,)
         clips = 1 if self.is_temporal else n
         known = self.denoising_unet.project_reference(features)
@@ -101,9 +101,28 @@ class ConditionedTraining(nn.Module):
             reference=_shown(known, shown, clips),
             audio=self.denoising_unet.project_audio(batch["audio"].flatten(0, 1)),
             face=self._face(batch),
+            motion=motion,
         )
         # All references may be dropped in one process: its gradients must exist all the same.
         return v + 0.0 * sum(feature.float().mean() for feature in features.values())
+
+    def _read(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Features of the reference pictures (b, m, d), and of the motion frames (b, k, m, d).
+
+        The latter are zeros where they are left out, as at the start of a video in sampling.
+        """
+        reference = batch["reference"]  # (b, c, h, w)
+        if "motion" not in batch:
+            return self.reference_unet.reference_features(reference)[0], None
+        samples, frames = batch["motion"].shape[:2]
+        latents = torch.cat([reference, batch["motion"].flatten(0, 1)])
+        features, _ = self.reference_unet.reference_features(latents)
+        keep = batch["with_motion"].to(reference)[:, None, None, None]
+        motion = {
+            name: feature[samples:].unflatten(0, (samples, frames)) * keep
+            for name, feature in features.items()
+        }
+        return {name: feature[:samples] for name, feature in features.items()}, motion
 
     def _face(self, batch: dict[str, Tensor]) -> Tensor:
         """Landmark features (b n, d, h, w); zeros where there are none, as in sampling."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..config import Variant
 from .conditioned import ConditionedTraining
-from .export import export_networks
+from .export import export_networks, export_pairs
+from .lora import freeze_all_but_pairs
 from .sample_sheet import SampleSheet
 from .samples import SampleSource
 from .trainable import freeze_all_but_trainable
@@ -35,7 +36,7 @@ class DiffusionStage:
         notes: Mapping[str, Any],
     ) -> None:
         self.name, self.module = name, module
-        self._trainable = freeze_all_but_trainable(name, module)
+        self._trainable = freeze_all_but_pairs(module) or freeze_all_but_trainable(name, module)
         self._source, self._held_out, self._sheet = source, held_out, sheet
         self._variant, self._notes = variant, notes
 
@@ -70,8 +71,9 @@ class DiffusionStage:
         return figures
 
     def export(self, folder: Path) -> list[Path]:
+        """The networks, pairs merged; pairs in files of their own as well."""
         networks = self.module
-        return export_networks(
+        written = export_networks(
             folder,
             self._variant,
             reference_unet=networks.reference_unet,
@@ -79,3 +81,8 @@ class DiffusionStage:
             landmark_encoder=networks.landmark_encoder,
             notes=dict(self._notes),
         )
+        trained = self._variant.motion_module if self.name == "stage2" else None
+        return written + export_pairs(folder, self._variant, self._notes, {
+            trained or self._variant.denoising_unet: networks.denoising_unet,
+            self._variant.reference_unet: networks.reference_unet,
+        })  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..audio.whisper import AudioEncoder
 from ..config import Variant
@@ -17,10 +17,12 @@ from ..models.unet import UNet
 from ..weights.read import shapes
 from ..weights.settings import make_metadata
 from ..weights.write import write_safetensors
+from .lora import merged_state, pairs_state
 
 VAE = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 AUDIO_ENCODER = "audio_processor/whisper_tiny.safetensors"
 MOTION = ".motion_modules."
+LORAS = "loras"  # folder of pairs, beside the model files
 
 
 def export_vae(vae: AutoencoderKL, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
@@ -49,9 +51,11 @@ def export_networks(
 ) -> list[Path]:
     """Write the networks of the paper's stages; `notes` say how they were trained.
 
+    LoRA's pairs are merged into the weights beside them.
+
     Motion modules get a file of their own, as published; without any, there is none.
     """
-    state = denoising_unet.state_dict()
+    state = merged_state(denoising_unet)
     motion = {name: tensor for name, tensor in state.items() if MOTION in name}
     spatial = {name: tensor for name, tensor in state.items() if MOTION not in name}
 
@@ -60,7 +64,7 @@ def export_networks(
         return _write(folder / f"{name}.safetensors", state, metadata, dtype)
 
     written = [
-        write("reference_unet", variant.reference_unet, reference_unet.state_dict(),
+        write("reference_unet", variant.reference_unet, merged_state(reference_unet),
               reference_unet.config),
         write("denoising_unet", variant.denoising_unet, spatial, denoising_unet.config),
         write("landmark_encoder", variant.landmark_encoder, landmark_encoder.state_dict(),
@@ -68,6 +72,19 @@ def export_networks(
     ]  # fmt: skip
     if motion:
         written.append(write("motion_module", variant.motion_module, motion, denoising_unet.config))
+    return written
+
+
+def export_pairs(
+    folder: Path, variant: Variant, notes: Mapping[str, Any], networks: Mapping[str, nn.Module]
+) -> list[Path]:
+    """Write the LoRA pairs of each network that has some to `loras/<its name>_lora.safetensors`."""
+    written = []
+    for name, network in networks.items():
+        if pairs := pairs_state(network):
+            path = folder / LORAS / f"{name}_lora.safetensors"
+            metadata = make_metadata("lora", variant.name, notes["lora"], training=dict(notes))
+            written.append(_write(path, pairs, metadata, torch.float32))
     return written
 
 

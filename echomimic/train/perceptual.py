@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from .lpips import read_lpips
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,9 +43,12 @@ class FeatureDistance(nn.Module):
 
 
 def make_perceptual(lpips: str, vae: AutoencoderKL) -> tuple[Perceptual, str]:
-    """The distance and its name, for logs and checkpoints."""
+    """The distance and its name, for logs and checkpoints.
+
+    `lpips` is a file or folder (`read_lpips`), or empty: features of the VAE stand in for it.
+    """
     if lpips:
-        raise WeightsError(f"{Path(lpips)} cannot be used: LPIPS files are not read yet.")
+        return read_lpips(Path(lpips)), "lpips-vgg"
     return FeatureDistance(vae), "vae-features"
 
 

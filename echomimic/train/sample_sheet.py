@@ -66,7 +66,9 @@ class SampleSheet:
                     denoising_unet, conditions, device="cpu", dtype=torch.float32,
                     landmark_encoder=landmark_encoder,
                 )  # fmt: skip
-                latents = sample_clip(denoiser, self.variant, self.options)
+                latents = sample_clip(
+                    denoiser, self.variant, self.options, reference_unet=reference_unet
+                )
                 frames = to_uint8(decoder.decode(latents))
                 rows.append(_strip(frames))
                 errors[mode].append(float(np.square(frames / 255.0 - truth / 255.0).mean()))

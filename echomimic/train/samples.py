@@ -67,12 +67,14 @@ class SampleSource:
         stage: str,
         seed: int,
         reduction: Reduction,
+        motion_frames: int = 0,  # before the targets, of models that see some
     ) -> None:
         self._settings = settings
         self._spoken = _moving(clips, settings.audio_motion, "audio_motion")
         self._shown = _moving(clips, settings.landmark_motion, "landmark_motion")
         self._latents, self._voices = latents, voices
         self._stage, self._seed, self._reduction = stage, seed, reduction
+        self._motion_frames = motion_frames if self._is_clip else 0
 
     def clip_of(self, index: int) -> Clip:
         """The clip that a sample comes from."""
@@ -95,7 +97,8 @@ class SampleSource:
 
         latents, noise (n, c, h, w), reference (c, h, w), t (n,), audio (n, m, d), landmarks
         (n, channels, H, W) uint8, images (k, 3, H, W) uint8 of `spatial_frames` (k,),
-        latent_weights (n, 1, h, w), and with_reference, with_landmarks, with_spatial.
+        latent_weights (n, 1, h, w), and with_reference, with_landmarks, with_spatial. Clips of
+        models that see motion frames also have `motion` (k, c, h, w) and with_motion.
         """
         s, draw = self._settings, generator(self._seed, self._stage, index)
         mode, clip = self._choose(draw)
@@ -107,7 +110,7 @@ class SampleSource:
         heard = mode != "landmarks" and not drops.audio
         seen = mode != "audio" or s.condition == "mask"
         spatial = torch.randperm(s.targets, generator=draw)[: s.spatial_frames]
-        return {
+        sample = {
             "reference": latents[0],
             "latents": latents[1:],
             "noise": torch.randn(latents[1:].shape, generator=draw),
@@ -121,6 +124,19 @@ class SampleSource:
             "with_landmarks": torch.tensor(seen and not drops.landmarks),
             "with_spatial": torch.rand((), generator=draw) < s.spatial_share,
         }
+        if self._motion_frames:
+            sample |= self._motion(clip, frames[0], draw, dropped=drops.motion_frames)
+        return sample
+
+    def _motion(
+        self, clip: Clip, first: int, draw: torch.Generator, *, dropped: bool
+    ) -> dict[str, Tensor]:
+        """The real frames before the targets; none are shown where the clip has too few."""
+        start = first - self._motion_frames
+        frames = range(max(0, start), max(0, start) + self._motion_frames)
+        mean, deviation = self._latents.get(clip, frames)
+        latents = mean + deviation * torch.randn(mean.shape, generator=draw)
+        return {"motion": latents, "with_motion": torch.tensor(start >= 0 and not dropped)}
 
     @property
     def _is_clip(self) -> bool:
@@ -201,6 +217,6 @@ def check_length(clips: Sequence[Clip], frames: int) -> None:
     for clip in clips:
         if clip.num_frames < frames:
             raise OptionsError(
-                f"{clip.name} has {clip.num_frames} frames, but stage 2 takes clips of {frames}; "
-                "leave it out or choose fewer targets."
+                f"{clip.name} has {clip.num_frames} frames, but stage 2 takes clips of {frames}, "
+                "motion frames included; leave it out or choose fewer targets."
             )

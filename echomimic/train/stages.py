@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..audio.whisper import AudioEncoder
 from ..config import (
     AudioEncoderConfig,
     LandmarkEncoderConfig,
+    MotionConfig,
     SamplingOptions,
     UNetConfig,
     Variant,
@@ -23,20 +24,21 @@ from ..errors import OptionsError, WeightsError
 from ..models.landmark_encoder import LandmarkEncoder
 from ..models.unet import UNet
 from ..models.vae import VAE_CONFIG, make_vae
+from ..weights.files import holds_motion_modules, look_up
 from ..weights.load import load_audio_encoder, load_vae
-from ..weights.read import read_state
 from .audio_stage import AudioSettings, AudioStage
 from .augmentation import AudioAugmentation
 from .cache import AudioCache, LatentCache
 from .clips import Clip, Dataset
 from .conditioned import ConditionedTraining, Objective
 from .diffusion_stage import DiffusionStage
-from .export import AUDIO_ENCODER, MOTION, VAE
+from .lora import LoRASettings, add_pairs
 from .perceptual import make_perceptual
 from .recipe import Recipe, StageOptions, strict
 from .sample_sheet import SampleSheet
 from .samples import SampleSettings, SampleSource, check_length
 from .stage import Stage
+from .start import fill_motion, fill_spatial, find_start
 from .vae_stage import VAESettings, VAEStage
 
 OnProgress = Callable[[str, int, int], None]  # what is computed, done, total
@@ -51,7 +53,7 @@ class DiffusionSettings:
     objective: Objective = field(default_factory=Objective)
     augmentation: AudioAugmentation = field(default_factory=AudioAugmentation)
     voice_variants: int = 4
-    lpips: str = ""  # file of the LPIPS network; "": features of the VAE stand in for it
+    lpips: str = ""  # file or folder of LPIPS' network; "": features of the VAE stand in for it
     motion_module: str = ""  # file that motion modules begin from, e.g. AnimateDiff's; "": new
     bf16_cache: bool = False  # encode the clips in half precision, for speed on CPUs
 
@@ -97,11 +99,13 @@ class _Maker:
 
     def diffusion(self) -> Stage:
         settings, row = self._settings(DiffusionSettings), variant(self.recipe.variant)
-        vae = load_vae(self._made(VAE, "vae"), dtype="float32").model
-        encoder = load_audio_encoder(self._made(AUDIO_ENCODER, "audio"), dtype="float32")
+        vae = load_vae(self._made("vae", "vae"), dtype="float32").model
+        encoder = load_audio_encoder(self._made("audio_encoder", "audio"), dtype="float32")
         train, held_out = self.data.clips("train"), self.data.clips("validate")
+        motion_frames = 0
         if self.name == "stage2":
-            check_length(train + held_out, settings.samples.targets)
+            motion_frames = (self._unet_config().motion or MotionConfig()).motion_frames
+            check_length(train + held_out, settings.samples.targets + motion_frames)
         latents = LatentCache(self.data.folder, vae, bf16=settings.bf16_cache)
         voices = AudioCache(
             self.data.folder, encoder, settings.augmentation,
@@ -116,6 +120,7 @@ class _Maker:
             return SampleSource(
                 clips, latents, voices, settings.samples,
                 stage=self.name, seed=self.recipe.seed, reduction=reduction,
+                motion_frames=motion_frames,
             )  # fmt: skip
 
         perceptual, metric = make_perceptual(settings.lpips, vae)
@@ -123,6 +128,8 @@ class _Maker:
             **networks, vae=vae, objective=settings.objective, perceptual=perceptual,
             gradient_checkpointing=self.options.gradient_checkpointing,
         )  # fmt: skip
+        if self._lora is not None:
+            add_pairs(self.name, module, self._lora, self.recipe.seed)
         notes = {
             "recipe": self.recipe.name,
             "seed": self.recipe.seed,
@@ -131,9 +138,10 @@ class _Maker:
             "size": list(train[0].size),
             "fps": train[0].fps,
             "condition": settings.samples.condition,
-            "motion_frames": 0,
+            "motion_frames": motion_frames,
             "spatial_weight": settings.objective.spatial_weight,
             "perceptual": metric,
+            "lora": self._lora and asdict(self._lora),
         }
         shown = held_out[:SHEET_CLIPS]
         sheet = SampleSheet(
@@ -148,28 +156,47 @@ class _Maker:
 
     def _networks(self, settings: DiffusionSettings, row: Variant) -> dict[str, nn.Module]:
         """The networks that train, new or as an earlier stage, or `start`, left them."""
-        config = self._unet_config()
-        single = replace(config, motion=None)
-        start = Path(self.recipe.model["start"]) if "start" in self.recipe.model else None
-        folder = self.models if self.name == "stage2" else start
+        config, is_temporal = self._unet_config(), self.name == "stage2"
         networks: dict[str, nn.Module] = {
             "reference_unet": UNet(config.as_reference()),
-            "denoising_unet": UNet(config if self.name == "stage2" else single),
+            "denoising_unet": UNet(config if is_temporal else replace(config, motion=None)),
             "landmark_encoder": LandmarkEncoder(
                 self._config(LandmarkEncoderConfig, "landmark_encoder")
             ),
         }
+        begun = is_temporal and ("stage1" in self.recipe.stages or self._start is None)
+        folder = self.models if begun else self._start
         if folder is not None:
-            names = {
-                "reference_unet": row.reference_unet,
-                "denoising_unet": row.denoising_unet,
-                "landmark_encoder": row.landmark_encoder,
-            }
             for component, network in networks.items():
-                _fill(network, _find(folder, names[component]))
-        if self.name == "stage2" and settings.motion_module:
-            _fill(networks["denoising_unet"], Path(settings.motion_module), MOTION)
+                fill_spatial(network, find_start(folder, row, component))
+        if is_temporal and settings.motion_module:
+            fill_motion(networks["denoising_unet"], Path(settings.motion_module))
+        elif is_temporal and self._lora is not None:
+            fill_motion(networks["denoising_unet"], self._published_motion(row))
         return networks
+
+    def _published_motion(self, row: Variant) -> Path:
+        """Motion modules beside the weights that LoRA begins from."""
+        merged = look_up([self._start], row, "denoising_unet")
+        if merged is not None and holds_motion_modules(merged):
+            return merged
+        return find_start(self._start, row, "motion_module")
+
+    @property
+    def _start(self) -> Path | None:
+        start = self.recipe.model.get("start")
+        return Path(start) if start else None
+
+    @property
+    def _lora(self) -> LoRASettings | None:
+        if "lora" not in self.recipe.model:
+            return None
+        if self._start is None:
+            raise OptionsError(
+                f"The lora of {self.recipe.name} needs weights to begin from; give a folder of "
+                "model files as `start` beside it."
+            )
+        return self._config(LoRASettings, "lora")
 
     def _unet_config(self) -> UNetConfig:
         values = self.recipe.model.get("unet", {})
@@ -185,44 +212,17 @@ class _Maker:
         where = f"the settings of stage {self.name} of {self.recipe.name}"
         return strict(kind, self.options.settings, where)
 
-    def _made(self, file: str, stage: str) -> Path:
-        start = self.recipe.model.get("start")
-        for folder in (self.models, Path(start) if start else None):
-            if folder is not None and (folder / file).is_file():
-                return folder / file
+    def _made(self, component: str, stage: str) -> Path:
+        for folder in (self.models, self._start):
+            path = folder and look_up([folder], variant(self.recipe.variant), component)
+            if path:
+                return path
         raise WeightsError(
-            f"{self.models / file} is missing; run stage {stage!r} first, or give a folder of "
-            "model files as `start` in the recipe."
+            f"{self.models} holds no {component.replace('_', ' ')}; run stage {stage!r} first, or "
+            "give a folder of model files as `start` in the recipe."
         )
 
     def _progress(self, what: str) -> Callable[[int, int], None] | None:
         if self.on_progress is None:
             return None
         return lambda done, total: self.on_progress(what, done, total)
-
-
-def _find(folder: Path, name: str) -> Path:
-    for suffix in (".safetensors", ".pth"):
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
-    raise WeightsError(f"{folder} holds no {name}; run stage 'stage1' first, or correct `start`.")
-
-
-def _fill(network: nn.Module, path: Path, only: str = "") -> None:
-    """Give a network the weights of a file: all that are not motion modules, or `only` those."""
-    state: Mapping[str, torch.Tensor] = read_state(path)[0]
-    wanted = {
-        name for name in network.state_dict() if (only in name if only else MOTION not in name)
-    }
-    missing = sorted(wanted - set(state))
-    if missing:
-        raise WeightsError(
-            f"{path} does not fit the {type(network).__name__} of the recipe: {missing[0]} and "
-            f"{len(missing) - 1} more are missing; correct the recipe's model or the file."
-        )
-    chosen = {name: state[name].float() for name in wanted}
-    try:
-        network.load_state_dict(chosen, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path} does not fit the recipe's model ({reason}).") from None

@@ -27,6 +27,7 @@ from .settings import (
     file_note,
     folder_settings,
     landmark_config,
+    stated_motion_frames,
     unet_config,
     vae_config,
 )
@@ -56,6 +57,8 @@ def read_denoising_unet(files: ModelFiles, **options: Any) -> Network:
     state, metadata = merged_state(path, files.motion_module)
     config = unet_config(path, metadata, component)
     _check_variant(files, metadata, component)
+    if files.motion_module is not None and config.motion is not None:
+        check_motion_frames(files.motion_module, config.motion.motion_frames)
     with explained_settings(path):
         model = UNet(config, device="meta", **options)
     paths = (path, files.motion_module) if files.motion_module else (path,)
@@ -124,6 +127,17 @@ def merged_state(
             "put the right file in its place."
         )
     return motion | state, metadata
+
+
+def check_motion_frames(motion_module: Path, motion_frames: int) -> None:
+    """Raise `WeightsError` for motion modules that say they were trained with another number of
+    frames before each window."""
+    stated = stated_motion_frames(read_state(motion_module)[1])
+    if stated not in (None, motion_frames):
+        raise WeightsError(
+            f"{motion_module} was trained with motion_frames {stated}, but {motion_frames} is "
+            "asked for; use the motion module that belongs to the model, or correct the recipe."
+        )
 
 
 def with_position_tables(state: Mapping[str, Tensor], model: UNet) -> dict[str, Tensor]:

@@ -123,6 +123,15 @@ def unet_config(path: Path, metadata: Mapping[str, str], component: str) -> UNet
         return config.as_reference() if component == "reference_unet" else config
 
 
+def stated_motion_frames(metadata: Mapping[str, str]) -> int | None:
+    """How many frames before a window a file's motion modules were trained with, if it says so."""
+    try:
+        motion = json.loads(metadata[METADATA_KEY])["config"]["motion"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return motion.get("motion_frames", 0) if isinstance(motion, dict) else None
+
+
 def landmark_config(
     path: Path, metadata: Mapping[str, str], channels: int
 ) -> LandmarkEncoderConfig:

@@ -58,7 +58,7 @@ def write_safetensors(
         file.write(len(text).to_bytes(8, "little") + text)
         for name, shape in shapes.items():
             tensor = make(name).reshape(shape).to("cpu", dtype).contiguous()
-            file.write(tensor.view(torch.uint8).numpy().tobytes() if shape else b"")
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def write_pickle(path: Path, content: Mapping[str, object]) -> None:
