@@ -24,6 +24,7 @@ from ..echomimic.models.landmark_encoder import LandmarkEncoder
 from ..echomimic.models.unet import UNet
 from .clip_condition import KEY, BoundClip, check_clip, conds_of
 from .network import ComfyUNet, attend
+from .schedule import StraightLines
 
 NUM_PARAMETERS = 1_303_146_000  # of the denoising UNet, spec 1.1
 
@@ -31,7 +32,8 @@ NUM_PARAMETERS = 1_303_146_000  # of the denoising UNet, spec 1.1
 class EchoMimicConfig(comfy.supported_models_base.BASE):
     """What ComfyUI asks about a model family.
 
-    The schedule is that of spec 10.2; "sqrt_linear" is what others call "linear".
+    The schedule is that of spec 10.2; "sqrt_linear" is what others call "linear". It is for nodes
+    that build a schedule anew, such as ModelSamplingDiscrete; else `StraightLines` is used.
     """
 
     unet_config: dict[str, Any] = {}
@@ -57,6 +59,7 @@ class EchoMimicModel(comfy.model_base.BaseModel):
             device=torch.device("meta"),
             unet_model=ComfyUNet,
         )
+        self.model_sampling = StraightLines(config)
         self.variant = variant
         self.device = comfy.model_management.unet_offload_device()
         # Positive and negative share what is bound; it goes when the sampling that uses it ends.

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from support import ROOT
 
-SIZE, FRAMES, FPS = 128, 14, 24.0  # tiny random networks are ill-conditioned below 128 pixels
+SIZE, FRAMES, FPS = 64, 7, 24.0
 SEED, LATENT_SCALE = 7, 0.18215
+WINDOW, OVERLAP = 4, 1  # small enough for several in a clip, which also lie otherwise at step 1
 WHISPER = "audio_processor/whisper_tiny.pt"
 
 
@@ -33,10 +34,12 @@ class Clip:
     def with_model(self, model) -> "Clip":
         return replace(self, networks=(model, *self.networks[1:]))
 
-    def windowed(self, **choices):
-        """The model with windows of the official size."""
-        choices = {"windows": "open", "context_frames": 12, "context_overlap": 3} | choices
-        return self.pack["EchoMimicContextWindows"].execute(self.model(), **choices)[0]
+    def windowed(self, windows):
+        """The model with windows that are small enough for several in a short clip."""
+        node = self.pack["EchoMimicContextWindows"]
+        return node.execute(self.model(), windows, context_frames=WINDOW, context_overlap=OVERLAP)[
+            0
+        ]
 
     @torch.inference_mode()
     def conditioning(self) -> tuple:
@@ -46,11 +49,11 @@ class Clip:
         return node.execute(*self.networks, self.portrait, **driven).args
 
     @torch.inference_mode()
-    def ours(self, steps=4, cfg=2.5, **choices) -> torch.Tensor:
+    def ours(self, steps=2, cfg=2.5, **choices) -> torch.Tensor:
         """What EchoMimic Sampler makes, scaled: (f, 4, h, w)."""
         settings = {
             "seed": SEED, "steps": steps, "cfg": cfg, "scheduler": "ddim", "windows": "open",
-            "context_frames": 12, "context_overlap": 3, "overlap_weights": "flat",
+            "context_frames": WINDOW, "context_overlap": OVERLAP, "overlap_weights": "flat",
             "window_batch": 0, "parity": False,
         } | choices  # fmt: skip
         driven = {"audio_track": self.audio_track, "landmarks": self.landmarks}
@@ -59,7 +62,7 @@ class Clip:
         return latent["samples"] * LATENT_SCALE
 
     @torch.inference_mode()
-    def stock(self, model=None, steps=4, cfg=2.5, sampler="euler", conditions=None) -> torch.Tensor:
+    def stock(self, model=None, steps=2, cfg=2.5, sampler="euler", conditions=None) -> torch.Tensor:
         """What KSampler makes of the same noise, scaled: (f, 4, h, w)."""
         import comfy.sample
 
