@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from support import ROOT
 
-SIZE, FRAMES, FPS = 64, 7, 24.0
+SIZE, FRAMES, FPS = 128, 7, 24.0  # tiny random networks are ill-conditioned below 128 pixels
 SEED, LATENT_SCALE = 7, 0.18215
 WINDOW, OVERLAP = 4, 1  # small enough for several in a clip, which also lie otherwise at step 1
 WHISPER = "audio_processor/whisper_tiny.pt"
