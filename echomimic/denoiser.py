@@ -9,10 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .conditions import Conditions, DrawnFace
+from .conditions import Conditions
 from .config import MotionConfig, SamplingOptions, UNetConfig, Variant
 from .errors import OptionsError, WeightsError
-from .frame_memory import FrameMemory, Place, Values
+from .frame_conditions import FrameConditions, frame_memory
+from .frame_memory import FrameMemory, Values
 from .models.attention import AttentionFunction
 from .models.landmark_encoder import LandmarkEncoder
 from .models.memory import free_memory
@@ -23,9 +24,6 @@ from .sampling.noise import initial_noise
 from .sampling.samplers import After, OnStep, Predict, sample, sample_in_turn, windowed
 from .sampling.schedule import make_schedule
 
-MEMORY_SHARE = 0.1  # of the device's free memory, for audio keys and values, and for the face
-MAX_MEMORY = 2 * 2**30  # bytes
-MAIN_MEMORY_SHARE = 0.25  # of the free main memory, for the face where the device's is too small
 MAX_WINDOW_BATCH = 4  # more fills no GPU better
 ACTIVATION_FACTOR = 30  # peak activations in units of (row, pixel, first width), see docs/speed.md
 
@@ -56,15 +54,17 @@ class Denoiser:
         self._options = {} if attention is None else {"attention": attention}
         features = {k: v.to(self.device, dtype) for k, v in conditions.reference.items()}
         self._reference = unet.project_reference(features)
-        if memory is None:
-            memory = min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(self.device)))
-        here = (self.device, memory)
-        self._audio = self._remembered(self._project_audio, [here])
-        self._face, self._landmark_encoder = conditions.face, landmark_encoder
-        if isinstance(self._face, DrawnFace):
-            self._moving = self._remembered(self._encode_face, [here, *_main_memory(self.device)])
-        elif len(self._face) == 1:  # the standing face mask; others are fetched by window
-            self._face = self._face.to(self.device, dtype)
+        memory = frame_memory(self.device, memory)
+        self._audio = FrameMemory(
+            self._project_audio, conditions.num_frames, [(self.device, memory)], device=self.device
+        )
+        self._frames = FrameConditions(
+            conditions,
+            device=self.device,
+            dtype=dtype,
+            landmark_encoder=landmark_encoder,
+            memory=memory,
+        )
 
     def predict_v(
         self,
@@ -89,7 +89,7 @@ class Denoiser:
             conditional=conditional,
             reference=self._reference,
             audio=self._audio(shown) if shown else None,
-            face=self._face_of(shown) if shown else None,
+            face=self._frames.face(shown) if shown else None,
             **({"motion": motion} if motion else {}),
             **self._options,
         )
@@ -107,29 +107,9 @@ class Denoiser:
         features, _ = reference_unet.reference_features(latents)
         return {name: feature[None] for name, feature in features.items()}
 
-    def _face_of(self, frames: Sequence[int]) -> Tensor:
-        if isinstance(self._face, DrawnFace):
-            return self._moving(frames)["face"][0]
-        if len(self._face) == 1:
-            return self._face
-        return self._face[list(frames)].to(self.device, self.dtype)
-
-    def _remembered(
-        self, compute: Callable[[Sequence[int]], Values], places: Sequence[Place]
-    ) -> FrameMemory:
-        return FrameMemory(compute, self.conditions.num_frames, places, device=self.device)
-
     def _project_audio(self, frames: Sequence[int]) -> Values:
-        audio = self.conditions.audio
-        if audio is None:
-            tokens = torch.zeros(len(frames), 1, self.unet.config.audio_dim)
-        else:
-            tokens = audio.tokens(frames)  # (f, m, d)
-        return self.unet.project_audio(tokens.to(self.device, self.dtype))
-
-    def _encode_face(self, frames: Sequence[int]) -> Values:
-        images = self._face.images(frames).to(self.device, self.dtype)  # (f, 3, H, W)
-        return {"face": (self._landmark_encoder(images),)}
+        tokens = self._frames.audio_tokens(frames, self.unet.config.audio_dim)  # (f, m, d)
+        return self.unet.project_audio(tokens)
 
 
 def _check_widths(unet: UNet, conditions: Conditions) -> None:
@@ -141,13 +121,6 @@ def _check_widths(unet: UNet, conditions: Conditions) -> None:
             f"The audio encoder's states are {width} wide but the denoising UNet takes "
             f"{unet.config.audio_dim}; use the audio encoder that belongs to the model."
         )
-
-
-def _main_memory(device: torch.device) -> list[Place]:
-    if device.type == "cpu":
-        return []
-    cpu = torch.device("cpu")
-    return [(cpu, int(MAIN_MEMORY_SHARE * free_memory(cpu)))]
 
 
 def activation_bytes(

@@ -3,6 +3,8 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .audio import EchoMimicAudioEncode
+from .conditioning import EchoMimicConditioning
+from .context_windows import EchoMimicContextWindows, EchoMimicNoise
 from .decode import EchoMimicDecodeVideo
 from .face_crop import EchoMimicFaceCrop
 from .files import register_folder
@@ -39,6 +41,9 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicBlinkGaze,
     EchoMimicLandmarkRetime,
     EchoMimicSampler,
+    EchoMimicConditioning,
+    EchoMimicContextWindows,
+    EchoMimicNoise,
     EchoMimicDecodeVideo,
     EchoMimicFaceCrop,
     EchoMimicPasteBack,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..echomimic.config import variant
 from ..echomimic.weights import load
-from ..echomimic.weights.files import files_beside
+from ..echomimic.weights.files import ModelFiles, files_beside
 from . import files, types
 from .model import make_model, make_network, make_plain_patcher, stored_dtype
 from .vae import make_vae
@@ -69,11 +70,21 @@ class EchoMimicModelLoader(io.ComfyNode):
         found = files_beside(files.resolve(model), files.model_folders())
         weights, row = stored_dtype(DTYPES[dtype]), variant(found.variant)
         return io.NodeOutput(
-            make_model(load.load_denoising_unet(found, dtype=weights), row),
+            load_model(found, weights),
             make_network(partial(load.load_reference_unet, found), weights, row.reference_unet),
             make_network(partial(load.load_landmark_encoder, found), weights, row.landmark_encoder),
             make_vae(found.vae),
         )
+
+
+def load_model(
+    found: ModelFiles, weights: torch.dtype, disable_dynamic: bool = False
+) -> ModelPatcher:
+    """The MODEL of these files, with what ComfyUI needs to load it once more for another use."""
+    unet = load.load_denoising_unet(found, dtype=weights)
+    model = make_model(unet, variant(found.variant), disable_dynamic=disable_dynamic)
+    model.cached_patcher_init = (load_model, (found, weights))
+    return model
 
 
 class EchoMimicAudioEncoderLoader(io.ComfyNode):

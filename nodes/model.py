@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import comfy.latent_formats
 import comfy.model_base
@@ -13,64 +13,27 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models_base
 import torch
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.conds import CONDRegular
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor, nn
 
 from ..echomimic.config import Variant
+from ..echomimic.denoiser import activation_bytes
 from ..echomimic.errors import OptionsError
 from ..echomimic.models.landmark_encoder import LandmarkEncoder
 from ..echomimic.models.unet import UNet
+from .clip_condition import KEY, BoundClip, check_clip, conds_of
+from .network import ComfyUNet, attend
+from .schedule import StraightLines
 
 NUM_PARAMETERS = 1_303_146_000  # of the denoising UNet, spec 1.1
-
-
-class ComfyUNet(UNet):
-    """The same network, called the way ComfyUI calls a diffusion model.
-
-    Frames are ComfyUI's batch axis: x is (chunks f, c, h, w), a chunk for each of
-    `transformer_options["cond_or_uncond"]`. Everything that `UNet.forward` takes by keyword is
-    taken here too.
-    """
-
-    def forward(
-        self,
-        x: Tensor,
-        timesteps: Tensor | float,
-        context: None = None,
-        control: None = None,
-        transformer_options: dict[str, Any] | None = None,
-        **conditions: Any,
-    ) -> Tensor:
-        """v for x, (chunks f, c, h, w); `context` and `control` do not exist in this family."""
-        options = transformer_options or {}
-        chunks = len(options.get("cond_or_uncond", [0]))
-        conditions.setdefault("num_frames", len(x) // chunks)
-        conditions.setdefault("attention", partial(attend, transformer_options=options))
-        wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
-        executor = WrapperExecutor.new_class_executor(self._predict, self, wrappers)
-        return executor.execute(x, timesteps, context, control, options, **conditions)
-
-    def _predict(
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        context: None,
-        control: None,
-        transformer_options: dict[str, Any],
-        **conditions: Any,
-    ) -> Tensor:
-        clips = len(x) // conditions["num_frames"]
-        if isinstance(timesteps, Tensor) and len(timesteps) == len(x):
-            timesteps = timesteps.reshape(clips, -1)[:, 0]  # ComfyUI repeats them for every frame
-        return super().forward(x, timesteps, **conditions)
 
 
 class EchoMimicConfig(comfy.supported_models_base.BASE):
     """What ComfyUI asks about a model family.
 
-    The schedule is that of spec 10.2; "sqrt_linear" is what others call "linear".
+    The schedule is that of spec 10.2; "sqrt_linear" is what others call "linear". It is for nodes
+    that build a schedule anew, such as ModelSamplingDiscrete; else `StraightLines` is used.
     """
 
     unet_config: dict[str, Any] = {}
@@ -96,8 +59,43 @@ class EchoMimicModel(comfy.model_base.BaseModel):
             device=torch.device("meta"),
             unet_model=ComfyUNet,
         )
+        self.model_sampling = StraightLines(config)
         self.variant = variant
         self.device = comfy.model_management.unet_offload_device()
+        # Positive and negative share what is bound; it goes when the sampling that uses it ends.
+        self._bound: WeakValueDictionary[int, BoundClip] = WeakValueDictionary()
+
+    def extra_conds(self, **given: Any) -> dict[str, CONDRegular]:
+        """The conditions of one entry of a CONDITIONING, once per sampling."""
+        condition = check_clip(given.get(KEY), self.variant, given["noise"])
+        clip = self._bound.get(id(condition.conditions))  # which lives as long as what is bound
+        if clip is None:
+            config, dtype = self.diffusion_model.config, self.get_dtype_inference()
+            clip = BoundClip(condition, config, given["device"], dtype)
+            self._bound[id(condition.conditions)] = clip
+        return conds_of(clip, condition.conditional)
+
+    def _apply_model(
+        self,
+        x: Tensor,
+        t: Tensor,
+        c_concat: None = None,
+        c_crossattn: None = None,
+        control: None = None,
+        transformer_options: dict[str, Any] | None = None,
+        **conds: Any,
+    ) -> Tensor:
+        """Look the frames up before the network is called, which may be a compiled one."""
+        options = transformer_options or {}
+        clip, chunks = conds.pop("clip"), len(options["cond_or_uncond"])
+        conds |= clip.shown(x, conds.pop("frames"), conds.pop("conditional"), chunks)
+        return super()._apply_model(x, t, transformer_options=options, **conds)
+
+    def memory_required(self, input_shape: Sequence[int], cond_shapes: Any = None) -> int:
+        """Bytes for a call with latents of `input_shape`, (rows, c, h, w)."""
+        rows, _, *size = input_shape
+        config, dtype = self.diffusion_model.config, self.get_dtype_inference()
+        return activation_bytes(config, rows, tuple(size), dtype)
 
 
 def variant_of(model: ModelPatcher) -> Variant:
@@ -125,17 +123,6 @@ def check_same_variant(
             )
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    transformer_options: dict[str, Any] | None = None,
-) -> Tensor:
-    """The attention that the user chose for ComfyUI: (b, n, d) and (b, m, d) → (b, n, d)."""
-    return optimized_attention(q, k, v, heads, transformer_options=transformer_options or {})
-
-
 def stored_dtype(choice: torch.dtype | None) -> torch.dtype:
     """The dtype for weights: the user's choice, or else ComfyUI's for this device."""
     if choice is not None:
@@ -151,13 +138,16 @@ def compute_dtype(network: UNet | LandmarkEncoder) -> torch.dtype:
     return _manual_cast(network.dtype) or network.dtype
 
 
-def make_model(unet: UNet, variant: Variant) -> ModelPatcher:
-    """A MODEL that holds the weights of `unet`."""
+def make_model(unet: UNet, variant: Variant, *, disable_dynamic: bool = False) -> ModelPatcher:
+    """A MODEL that holds the weights of `unet`.
+
+    `disable_dynamic`: they are all on the device while it works, as compiling needs it.
+    """
     config = EchoMimicConfig({"config": unet.config})
     config.set_inference_dtype(unet.dtype, _manual_cast(unet.dtype))
     model = EchoMimicModel(config, variant)
     model.diffusion_model.load_state_dict(unet.state_dict(), assign=True)
-    return make_patcher(model)
+    return make_patcher(model, disable_dynamic=disable_dynamic)
 
 
 def make_network(
@@ -174,10 +164,11 @@ def make_network(
     return make_patcher(network)
 
 
-def make_patcher(network: nn.Module) -> ModelPatcher:
+def make_patcher(network: nn.Module, *, disable_dynamic: bool = False) -> ModelPatcher:
     """A patcher on the devices that ComfyUI chose; `main.py` rebinds its class while starting."""
     comfy.model_management.archive_model_dtypes(network)
-    return comfy.model_patcher.CoreModelPatcher(*_on_its_devices(network))
+    kind = ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    return kind(*_on_its_devices(network))
 
 
 class Plain(nn.Module):

@@ -8,24 +8,16 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..echomimic.conditions import (
-    Conditions,
-    DrawnFace,
-    check_driving,
-    encode_face,
-    landmarks_of_clip,
-    reference_features,
-)
+from ..echomimic.conditions import Conditions, DrawnFace
 from ..echomimic.config import Compatibility, SamplingOptions, Variant
 from ..echomimic.denoiser import Denoiser, activation_bytes, check_sampling, sample_clip
-from ..echomimic.landmarks.track import LandmarkTrack
 from ..echomimic.motion.retime import ENDS
 from ..echomimic.sampling.schedule import SCHEDULERS
 from . import types
 from .convert import latent_from_latents
-from .model import attend, check_same_variant, compute_dtype, variant_of
-from .runtime import Progress, borrowed, latent_preview_callback, load
-from .vae import ComfyVAE
+from .model import attend, compute_dtype, variant_of
+from .prepare import Networks, prepare
+from .runtime import Progress, latent_preview_callback, load
 
 
 class EchoMimicSampler(io.ComfyNode):
@@ -155,15 +147,11 @@ class EchoMimicSampler(io.ComfyNode):
         **choices,
     ) -> io.NodeOutput:
         end = choices.pop("landmarks_end", "hold")  # workflows saved before it lack it
-        check_same_variant(model, reference_unet, landmark_encoder)
+        networks = Networks(model, reference_unet, landmark_encoder, vae)
         options = _options(variant_of(model), **choices)
         check_sampling(options)
-        check_driving(variant_of(model), driven=landmarks is not None)
-        landmarks = landmarks_of_clip(audio_track, landmarks, end)
-        face = _face(model, landmark_encoder, portrait, landmarks)
-        reference = _reference(reference_unet, vae, portrait, options.compatibility)
-        conditions = Conditions(reference, audio_track, face)
-        latents = _denoise(model, reference_unet, landmark_encoder, conditions, options)
+        conditions = prepare(networks, portrait, audio_track, landmarks, end, options.compatibility)
+        latents = _denoise(networks, conditions, options)
         return io.NodeOutput(latent_from_latents(latents))
 
 
@@ -181,39 +169,9 @@ def _options(
     )
 
 
-def _face(
-    model: ModelPatcher, landmark_encoder: ModelPatcher, portrait, landmarks: LandmarkTrack | None
-) -> torch.Tensor | DrawnFace:
-    with borrowed(landmark_encoder) as encoder:
-        return encode_face(
-            encoder,
-            portrait,
-            variant_of(model),
-            landmarks,
-            device=landmark_encoder.load_device,
-            dtype=compute_dtype(encoder),
-        )
-
-
-def _reference(
-    reference_unet: ModelPatcher, vae, portrait, compatibility: Compatibility
-) -> dict[str, torch.Tensor]:
-    latents = ComfyVAE(vae).encode(portrait.image[None])  # before the UNet needs the room
-    config, dtype = reference_unet.model.config, compute_dtype(reference_unet.model)
-    memory = activation_bytes(config, 1, latents.shape[-2:], dtype)
-    with borrowed(reference_unet, memory) as unet:
-        latents = latents.to(reference_unet.load_device, dtype)
-        return reference_features(unet, latents, compatibility)
-
-
-def _denoise(
-    model: ModelPatcher,
-    reference_unet: ModelPatcher,
-    landmark_encoder: ModelPatcher,
-    conditions: Conditions,
-    options: SamplingOptions,
-) -> torch.Tensor:
-    unet = model.model.diffusion_model
+def _denoise(networks: Networks, conditions: Conditions, options: SamplingOptions) -> torch.Tensor:
+    model, reference_unet = networks.model, networks.reference_unet
+    landmark_encoder, unet = networks.landmark_encoder, model.model.diffusion_model
     dtype, halves = compute_dtype(unet), 2 if options.guidance_scale > 1 else 1
     windows = options.window_batch or 2  # the library's own choice fills half of the free memory
     rows = windows * options.context_frames * halves

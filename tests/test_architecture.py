@@ -22,6 +22,7 @@ LAYERS = (  # each imports only from those before it
     "weights",
     "conditions",
     "frame_memory",
+    "frame_conditions",
     "denoiser",
     "driving",
     "pipeline",

@@ -131,7 +131,7 @@ def test_drawn_landmarks_give_what_their_features_give_whatever_is_kept(kept):
     )
     drawn = sample_clip(bound, AUDIO, options())
 
-    assert bound._moving.capacity <= kept
+    assert bound._frames._moving.capacity <= kept
     torch.testing.assert_close(drawn, known, atol=1e-5, rtol=1e-5)
 
 

@@ -52,7 +52,7 @@ def pack(models):
     sys.path.insert(0, str(COMFYUI))  # before ours, else `import nodes` finds our folder
     from comfy.cli_args import args
 
-    args.cpu = True  # before anything asks for a device
+    args.cpu = args.use_pytorch_cross_attention = True  # before anything asks for a device
     import folder_paths
 
     import nodes

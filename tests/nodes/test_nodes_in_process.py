@@ -38,6 +38,15 @@ FINAL = {
         "parity landmarks_end",
         "latent",
     ),
+    "EchoMimicConditioning": (
+        "model reference_unet landmark_encoder vae portrait audio_track landmarks landmarks_end",
+        "positive negative latent",
+    ),
+    "EchoMimicContextWindows": (
+        "model windows context_frames context_overlap overlap_weights",
+        "model",
+    ),
+    "EchoMimicNoise": ("model seed", "noise"),
     "EchoMimicLandmarkExtract": (
         "video images face_landmarks fps face face_index missing",
         "landmarks fps length",
