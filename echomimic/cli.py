@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cli_info import add_info
 from .cli_landmarks import add_driving_options, add_landmarks, driving
 from .cli_options import (
     DEFAULT_MODELS,
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_animate(commands)
     _add_demo(commands)
     add_landmarks(commands)
+    add_info(commands)
     add_train(commands)
     add_puppets(commands)
     add_quality(commands)

@@ -34,6 +34,7 @@ from .landmarks.track import LandmarkTrack
 from .media.audio import read_speech
 from .media.frames import video_info
 from .media.image import read_image
+from .media.provenance import Provenance, made_by
 from .media.video import check_output, single_frames, to_uint8, write_video
 from .models.landmark_encoder import LandmarkEncoder
 from .models.vae import decode_frames
@@ -175,6 +176,7 @@ class EchoMimic:
             num_frames=len(latents),
             size=prepared.crop.source_size if clip.paste_back else clip.size,
             soundtrack=_soundtrack(audio, driving),
+            provenance=self.provenance(options),
             on_progress=_stage(on_progress, "decoding"),
         )
 
@@ -305,6 +307,11 @@ class EchoMimic:
         with self.networks.use("vae") as vae:
             for images in decode_frames(vae, latents):
                 yield to_uint8(images, truncate=truncate)
+
+    def provenance(self, options: SamplingOptions) -> Provenance:
+        """What a video says that this model made; names, without the folders of this machine."""
+        model = self.networks.files.denoising_unet.name
+        return Provenance(made_by(self.variant, options, model=model))
 
 
 def _seconds(voice: AudioTrack | None, clip: ClipOptions, driving: Driving) -> float | None:

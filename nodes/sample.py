@@ -24,6 +24,7 @@ from ..echomimic.sampling.schedule import SCHEDULERS
 from . import types
 from .convert import latent_from_latents
 from .model import attend, check_same_variant, compute_dtype, variant_of
+from .provenance import marked
 from .runtime import Progress, borrowed, latent_preview_callback, load
 from .vae import ComfyVAE
 
@@ -164,7 +165,7 @@ class EchoMimicSampler(io.ComfyNode):
         reference = _reference(reference_unet, vae, portrait, options.compatibility)
         conditions = Conditions(reference, audio_track, face)
         latents = _denoise(model, landmark_encoder, conditions, options)
-        return io.NodeOutput(latent_from_latents(latents))
+        return io.NodeOutput(marked(latent_from_latents(latents), variant_of(model), options))
 
 
 def _options(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..echomimic.errors import MediaError
 from ..echomimic.media.frames import read_frames, video_info
+from ..echomimic.media.provenance import Provenance
 from ..echomimic.media.sound import Sound
 from ..echomimic.media.video import write_video
 from .convert import audio_from_comfy, frames_from_image
@@ -66,6 +67,7 @@ def save_video(
     num_frames: int,
     size: tuple[int, int],
     sound: Sound | None,
+    provenance: Provenance,
     **file: Any,
 ) -> io.NodeOutput:
     """Encode frames while they are made; the VIDEO of the file, shown on the node.
@@ -82,6 +84,7 @@ def save_video(
         size=size,
         soundtrack=sound,
         crf=file["crf"],
+        provenance=provenance,
         on_progress=Progress(),
     )
     shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, folder)])

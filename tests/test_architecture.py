@@ -33,6 +33,7 @@ LAYERS = (  # each imports only from those before it
     "bench",
     "cli_options",
     "cli_progress",
+    "cli_info",
     "cli_landmarks",
     "cli_train",
     "cli",
