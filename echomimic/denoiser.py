@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,13 +14,14 @@ from .errors import WeightsError
 from .frame_memory import FrameMemory, Place, Values
 from .models.attention import AttentionFunction
 from .models.landmark_encoder import LandmarkEncoder
-from .models.memory import free_memory
+from .models.memory import free_memory, release_cached_memory
 from .models.unet import UNet
-from .sampling.context import check_window, overlap_weights, window_rule
+from .sampling.context import WindowRule, check_window, overlap_weights, window_rule
 from .sampling.guidance import guided
 from .sampling.noise import initial_noise
 from .sampling.samplers import OnStep, sample, windowed
 from .sampling.schedule import make_schedule
+from .sampling.sparing import sparing
 
 MEMORY_SHARE = 0.1  # of the device's free memory, for audio keys and values, and for the face
 MAX_MEMORY = 2 * 2**30  # bytes
@@ -54,8 +56,7 @@ class Denoiser:
         self._options = {} if attention is None else {"attention": attention}
         features = {k: v.to(self.device, dtype) for k, v in conditions.reference.items()}
         self._reference = unet.project_reference(features)
-        if memory is None:
-            memory = min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(self.device)))
+        memory = kept_memory(self.device) if memory is None else memory
         here = (self.device, memory)
         self._audio = self._remembered(self._project_audio, [here])
         self._face, self._landmark_encoder = conditions.face, landmark_encoder
@@ -126,6 +127,11 @@ def _check_widths(unet: UNet, conditions: Conditions) -> None:
         )
 
 
+def kept_memory(device: torch.device) -> int:
+    """Bytes that a denoiser may keep of single frames, by the memory that is free now."""
+    return min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(device)))
+
+
 def _main_memory(device: torch.device) -> list[Place]:
     if device.type == "cpu":
         return []
@@ -169,27 +175,27 @@ def sample_clip(
     variant: Variant,
     options: SamplingOptions,
     *,
+    first: int = 0,
+    known: Tensor | None = None,
     on_window: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Denoise a whole clip: latents (f, 4, h, w), scaled, on the CPU.
 
+    If it is part of a longer one, `first` is its first frame's number there and `known`
+    (k, 4, h, w) are finished latents that it goes on from. After the memory ran out, fewer
+    windows go together.
+
     on_window(done, total) counts windows over all steps; on_step(step, latents, clean estimate)
     is called after each step. Raising in either cancels. Raises `OptionsError` for windows that
-    are longer than the motion modules can count, `SamplingError` for values that are not numbers.
+    are longer than the motion modules can count, `SamplingError` for values that are not numbers
+    and for a window that does not fit into the memory.
     """
     config, compatibility = denoiser.unet.config, options.compatibility
     if config.motion is not None:
         check_window(options.context_frames, config.motion.max_frames)
     num_frames, latent_size = denoiser.conditions.num_frames, denoiser.conditions.latent_size
-    rule = window_rule(
-        options.windows,
-        num_frames,
-        options.context_frames,
-        options.context_overlap,
-        variant.window_shift,
-        rotate_single=compatibility.rotate_single_window,
-    )
+    rule = clip_windows(variant, options, num_frames)
     latents_dtype = denoiser.dtype if compatibility.latents_dtype == "model" else torch.float32
     noise = initial_noise(
         options,
@@ -197,11 +203,13 @@ def sample_clip(
         (config.in_channels, *latent_size),
         clamp=variant.noise_clamp,
         dtype=denoiser.dtype,
+        first=first,
     )
     guidance = options.guidance_scale
     windows_per_step = [len(rule(step)) for step in range(options.num_inference_steps)]
+    release = partial(release_cached_memory, denoiser.device)
     predict = windowed(
-        guided(denoiser.predict_v, guidance),
+        sparing(guided(denoiser.predict_v, guidance), release),
         rule,
         weights=overlap_weights(options.overlap_weights, min(num_frames, options.context_frames)),
         batch=choose_window_batch(
@@ -215,8 +223,21 @@ def sample_clip(
         options.num_inference_steps,
         official_previous_timestep=compatibility.official_previous_timestep,
     )
-    home = _latents_device(noise, denoiser.device)
-    return sample(predict, noise.to(home, latents_dtype), schedule, on_step).float().cpu()
+    place = {"device": _latents_device(noise, denoiser.device), "dtype": latents_dtype}
+    known = None if known is None else known.to(**place)
+    return sample(predict, noise.to(**place), schedule, on_step, known=known).float().cpu()
+
+
+def clip_windows(variant: Variant, options: SamplingOptions, num_frames: int) -> WindowRule:
+    """The windows that a variant's clip of so many frames is denoised in, step by step."""
+    return window_rule(
+        options.windows,
+        num_frames,
+        options.context_frames,
+        options.context_overlap,
+        variant.window_shift,
+        rotate_single=options.compatibility.rotate_single_window,
+    )
 
 
 def check_sampling(options: SamplingOptions, max_frames: int = MotionConfig.max_frames) -> None:
