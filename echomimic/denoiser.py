@@ -56,7 +56,8 @@ class Denoiser:
         self._options = {} if attention is None else {"attention": attention}
         features = {k: v.to(self.device, dtype) for k, v in conditions.reference.items()}
         self._reference = unet.project_reference(features)
-        memory = kept_memory(self.device) if memory is None else memory
+        if memory is None:
+            memory = min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(self.device)))
         here = (self.device, memory)
         self._audio = self._remembered(self._project_audio, [here])
         self._face, self._landmark_encoder = conditions.face, landmark_encoder
@@ -125,11 +126,6 @@ def _check_widths(unet: UNet, conditions: Conditions) -> None:
             f"The audio encoder's states are {width} wide but the denoising UNet takes "
             f"{unet.config.audio_dim}; use the audio encoder that belongs to the model."
         )
-
-
-def kept_memory(device: torch.device) -> int:
-    """Bytes that a denoiser may keep of single frames, by the memory that is free now."""
-    return min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(device)))
 
 
 def _main_memory(device: torch.device) -> list[Place]:

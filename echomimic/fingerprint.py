@@ -59,7 +59,8 @@ def _add(summary: Any, value: object) -> None:
     elif callable(value) and hasattr(value, "__qualname__"):
         _add_bytes(summary, "function", value.__qualname__.encode())
     else:
-        _add_all(summary, type(value).__name__, sorted(vars(value).items()))
+        attributes = getattr(value, "__dict__", {})
+        _add_all(summary, type(value).__name__, sorted(attributes.items()))
 
 
 def _add_bytes(summary: Any, kind: str, content: bytes | np.ndarray) -> None:

@@ -25,7 +25,7 @@ from .conditions import (
     landmarks_of_clip,
 )
 from .config import Compatibility, SamplingOptions, variant
-from .denoiser import Denoiser, check_sampling, kept_memory, sample_clip
+from .denoiser import Denoiser, check_sampling, sample_clip
 from .driving import Driving, Points, box_by_hand, driving_track
 from .fingerprint import file_digest
 from .landmarks.detect import find_face_box, find_landmarker
@@ -46,6 +46,7 @@ from .sampling.samplers import OnStep
 from .segments import (
     Segments,
     decode_segments,
+    kept_memory,
     place_of,
     plan_segments,
     render_segments,
@@ -361,7 +362,7 @@ class EchoMimic:
                 device=self.device,
                 dtype=self.dtype,
                 landmark_encoder=encoder,
-                memory=folder.chosen("memory", partial(kept_memory, self.device)),
+                memory=kept_memory(folder, self.device),
             )
             render_segments(
                 folder, conditions, self.variant, options, make_denoiser, on_window=on_window

@@ -15,10 +15,18 @@ from torch import Tensor
 from . import __version__
 from .conditions import Conditions, DrawnFace
 from .config import LATENT_STRIDE, SamplingOptions, Variant
-from .denoiser import Denoiser, choose_window_batch, clip_windows, sample_clip
+from .denoiser import (
+    MAX_MEMORY,
+    MEMORY_SHARE,
+    Denoiser,
+    choose_window_batch,
+    clip_windows,
+    sample_clip,
+)
 from .errors import OptionsError, RenderError
 from .fingerprint import digest
 from .landmarks.portrait import Portrait
+from .models.memory import free_memory
 from .models.vae import VAE, decode_chunk, decode_frames
 from .render_folder import RenderFolder, Segment
 from .sampling.noise import draws_whole_clip
@@ -159,6 +167,11 @@ def decode_segments(vae: VAE, folder: RenderFolder) -> Iterator[Tensor]:
         height, width = (LATENT_STRIDE * side for side in latents.shape[-2:])
         chunk = folder.chosen("decode_chunk", partial(decode_chunk, vae, height, width))
         yield from decode_frames(vae, latents, chunk=chunk)
+
+
+def kept_memory(folder: RenderFolder, device: torch.device) -> int:
+    """Bytes that the denoisers of a render keep of single frames, by what was free at its start."""
+    return folder.chosen("memory", lambda: min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(device))))
 
 
 def _window_batch(folder: RenderFolder, denoiser: Denoiser, options: SamplingOptions) -> int:

@@ -14,6 +14,7 @@ from .landmark_files import (
     EchoMimicLandmarkSave,
 )
 from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
+from .long_render import EchoMimicLongRender
 from .motion import EchoMimicLandmarkSmooth, EchoMimicMotionSync
 from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
@@ -40,6 +41,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicLandmarkRetime,
     EchoMimicSampler,
     EchoMimicDecodeVideo,
+    EchoMimicLongRender,
     EchoMimicFaceCrop,
     EchoMimicPasteBack,
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -68,25 +69,28 @@ def save_video(
     size: tuple[int, int],
     sound: Sound | None,
     provenance: Provenance,
+    written_at: Callable[[Path], AbstractContextManager[Path]] = nullcontext,
     **file: Any,
 ) -> io.NodeOutput:
     """Encode frames while they are made; the VIDEO of the file, shown on the node.
 
-    `file` are the values of `file_inputs`.
+    `file` are the values of `file_inputs`. `written_at` turns the file's path into the one that it
+    is written to first.
     """
     folder = io.FolderType.output if file["save_output"] else io.FolderType.temp
     path, subfolder = _new_file(file["filename_prefix"], folder, *size)
-    write_video(
-        path,
-        frames,
-        fps=fps,
-        num_frames=num_frames,
-        size=size,
-        soundtrack=sound,
-        crf=file["crf"],
-        provenance=provenance,
-        on_progress=Progress(),
-    )
+    with written_at(path) as place:
+        write_video(
+            place,
+            frames,
+            fps=fps,
+            num_frames=num_frames,
+            size=size,
+            soundtrack=sound,
+            crf=file["crf"],
+            provenance=provenance,
+            on_progress=Progress(),
+        )
     shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, folder)])
     return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=shown)
 

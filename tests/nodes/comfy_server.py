@@ -87,6 +87,11 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
 
+    def kill(self) -> None:
+        """End the process without a chance to tidy up; enter again to start anew."""
+        self._process.kill()
+        self._process.wait()
+
     def _answers(self) -> bool:
         try:
             return urlopen(f"{self.url}/system_stats", timeout=1).status == 200
