@@ -147,9 +147,10 @@ def render_segments(
     """
     _check_space(folder, conditions)
     counts = _count_windows(folder.segments, variant, options)
-    for segment in folder.segments[folder.num_finished :]:
+
+    def render(segment: Segment) -> Tensor:  # a function, so that one denoiser exists at a time
         denoiser = make_denoiser(conditions.part(segment.start, segment.stop))
-        latents = sample_clip(
+        return sample_clip(
             denoiser,
             variant,
             replace(options, window_batch=_window_batch(folder, denoiser, options)),
@@ -158,7 +159,9 @@ def render_segments(
             on_window=_after(on_window, sum(counts[: segment.number]), sum(counts)),
             on_step=on_step,
         )
-        folder.add(segment, latents)
+
+    for segment in folder.segments[folder.num_finished :]:
+        folder.add(segment, render(segment))
 
 
 def decode_segments(vae: VAE, folder: RenderFolder) -> Iterator[Tensor]:

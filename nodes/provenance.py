@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from comfy.cli_args import args
-from comfy_api.latest import io
+from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
 from ..echomimic.config import SamplingOptions, Variant
-from ..echomimic.media.provenance import KEY, Provenance, made_by
+from ..echomimic.errors import MediaError
+from ..echomimic.media.provenance import KEY, Provenance, made_by, read_provenance
 
 HIDDEN = [io.Hidden.prompt, io.Hidden.extra_pnginfo]
 
@@ -21,13 +23,28 @@ def marked(latent: dict[str, Tensor], variant: Variant, options: SamplingOptions
 
 
 def provenance(hidden: object | None, *sources: object) -> Provenance:
-    """What a node's video says: what the first marked LATENT among `sources` says, and the graph.
+    """What a node's video says: what the first marked LATENT or VIDEO of `sources` says, and the
+    graph.
 
     `hidden` holds what `HIDDEN` asks for. Prompt and workflow are left out where the user started
     ComfyUI with --disable-metadata; that the video was generated is said anyway.
     """
-    marks = [source[KEY] for source in sources if isinstance(source, dict) and KEY in source]
+    marks = [mark for mark in map(_mark, sources) if mark]
     return Provenance(marks[0] if marks else {}, {} if args.disable_metadata else _tags(hidden))
+
+
+def _mark(source: object) -> dict[str, Any]:
+    if isinstance(source, dict):
+        return source.get(KEY, {})
+    # Other videos would be encoded to be looked at.
+    file = source.get_stream_source() if isinstance(source, InputImpl.VideoFromFile) else None
+    if not isinstance(file, str):
+        return {}
+    try:
+        said = read_provenance(Path(file))
+    except MediaError:
+        return {}
+    return {name: value for name, value in said.items() if name not in ("prompt", "workflow")}
 
 
 def _tags(hidden: object | None) -> dict[str, str]:

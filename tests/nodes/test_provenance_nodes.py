@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from comfy_server import ids, of_type, own_files_graph
@@ -66,6 +67,26 @@ def test_the_latent_remembers_through_stock_nodes(server, graph):
     run = server.run(changed)
 
     assert read_provenance(server.file(run, "save"))["seed"] == 77
+
+
+@torch.inference_mode()
+def test_a_video_passes_its_mark_on(pack, tmp_path):
+    from comfy_api.latest import InputImpl
+
+    from echomimic.media.provenance import Provenance
+    from echomimic.media.video import write_video
+
+    provenance = module("nodes.provenance").provenance
+    path = tmp_path / "a.mp4"
+    black, size = np.zeros((2, 16, 16, 3), np.uint8), {"fps": 10, "num_frames": 2, "size": (16, 16)}
+    write_video(path, black, **size, provenance=Provenance({"seed": 5}, {"prompt": "{}"}))
+    other = InputImpl.VideoFromFile(str(ROOT / "none.mp4"))
+
+    said = provenance(None, other, InputImpl.VideoFromFile(str(path)))
+
+    assert said.made_by["seed"] == 5
+    assert said.tags == {}
+    assert provenance(None, other).made_by == {}
 
 
 @torch.inference_mode()
