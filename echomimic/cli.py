@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cli_info import add_info
 from .cli_landmarks import add_driving_options, add_landmarks, driving
 from .cli_options import (
     DEFAULT_MODELS,
@@ -27,6 +28,7 @@ from .errors import EchoMimicError, OptionsError
 
 if TYPE_CHECKING:
     from .pipeline import EchoMimic
+    from .segments import Segments
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_animate(commands)
     _add_demo(commands)
     add_landmarks(commands)
+    add_info(commands)
     add_train(commands)
     add_puppets(commands)
     add_quality(commands)
@@ -105,6 +108,12 @@ def _add_animate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--overlap-weights", choices=("flat", "pyramid"), help="default: flat")
     command.add_argument("--window-batch", type=int, help="windows per call; default: by memory")
     add_face_box(command)
+    command.add_argument(
+        "--resume-folder", type=Path, help="keep what is finished of a long clip here, and go on"
+    )
+    command.add_argument(
+        "--segment-windows", type=int, help="windows that are finished together there (12)"
+    )
     command.add_argument(
         "--parity", action="store_true", help="every official behaviour, see docs/compatibility.md"
     )
@@ -177,9 +186,21 @@ def _animate(options: argparse.Namespace) -> None:
     sampling = _sampling_options(options)
     with Progress(sampling.num_inference_steps) as progress:
         _model(options).animate(
-            options.portrait, options.audio, options.out, clip, sampling, progress, driving=moved
-        )
+            options.portrait, options.audio, options.out, clip, sampling, progress,
+            driving=moved, segments=_segments(options),
+        )  # fmt: skip
     sys.stderr.write(f"{options.out}\n")
+
+
+def _segments(options: argparse.Namespace) -> Segments | None:
+    from .segments import WINDOWS, Segments
+
+    windows = options.segment_windows
+    if options.resume_folder is not None:
+        return Segments(options.resume_folder, WINDOWS if windows is None else windows)
+    if windows is not None:
+        raise OptionsError("Give --resume-folder, in which --segment-windows are kept.")
+    return None
 
 
 def _variant(options: argparse.Namespace, *, driven: bool) -> str:

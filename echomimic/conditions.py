@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from .landmarks.track import LandmarkTrack
 from .models.landmark_encoder import LandmarkEncoder
 from .models.unet import UNet
 from .models.vae import VAE
-from .motion.retime import fit_track
+from .motion.retime import fit_track, part_of_track
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,10 @@ class DrawnFace:
         """Landmark images (f, 3, H, W) in 0..1."""
         return landmark_images(self.track, self.size, frames, reduction=self.reduction)
 
+    def part(self, start: int, stop: int) -> DrawnFace:
+        """Frames start to stop - 1, which count from 0 there."""
+        return replace(self, track=part_of_track(self.track, start, stop))
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -70,6 +74,15 @@ class Conditions:
         if isinstance(self.face, DrawnFace):
             return self.face.latent_size
         return self.face.shape[-2], self.face.shape[-1]
+
+    def part(self, start: int, stop: int) -> Conditions:
+        """The conditions of frames start to stop - 1, which count from 0 there."""
+        audio = None if self.audio is None else self.audio.part(start, stop)
+        if isinstance(self.face, DrawnFace):
+            face = self.face.part(start, stop)
+        else:
+            face = self.face[start:stop] if len(self.face) > 1 else self.face
+        return replace(self, audio=audio, face=face)
 
 
 @torch.inference_mode()

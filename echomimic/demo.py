@@ -54,8 +54,9 @@ def run_demo(
     pictures = list(_side_by_side(films))
     height, width = pictures[0].shape[:2]
     write_video(
-        video, pictures, fps=FPS, num_frames=NUM_FRAMES, size=(width, height), soundtrack=VOICE
-    )
+        video, pictures, fps=FPS, num_frames=NUM_FRAMES, size=(width, height), soundtrack=VOICE,
+        provenance=model.provenance(options),
+    )  # fmt: skip
     moments = np.linspace(0, NUM_FRAMES - 1, ON_SHEET).astype(int)
     write_image(folder / "demo.png", np.concatenate([pictures[moment] for moment in moments]))
     return video

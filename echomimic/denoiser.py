@@ -16,13 +16,14 @@ from .frame_conditions import FrameConditions, frame_memory
 from .frame_memory import FrameMemory, Values
 from .models.attention import AttentionFunction
 from .models.landmark_encoder import LandmarkEncoder
-from .models.memory import free_memory
+from .models.memory import free_memory, release_cached_memory
 from .models.unet import UNet
-from .sampling.context import check_window, overlap_weights, window_rule
+from .sampling.context import WindowRule, check_window, overlap_weights, window_rule
 from .sampling.guidance import Denoise, guided
 from .sampling.noise import initial_noise
 from .sampling.samplers import After, OnStep, Predict, sample, sample_in_turn, windowed
 from .sampling.schedule import make_schedule
+from .sampling.sparing import sparing
 
 MAX_WINDOW_BATCH = 4  # more fills no GPU better
 ACTIVATION_FACTOR = 30  # peak activations in units of (row, pixel, first width), see docs/speed.md
@@ -160,15 +161,22 @@ def sample_clip(
     options: SamplingOptions,
     *,
     reference_unet: UNet | None = None,
+    first: int = 0,
+    known: Tensor | None = None,
     on_window: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Denoise a whole clip: latents (f, 4, h, w), scaled, on the CPU.
 
     Models with motion frames need `reference_unet`, and denoise one window after another.
+    If the clip is part of a longer one, `first` is its first frame's number there and `known`
+    (k, 4, h, w) are finished latents that it goes on from. After the memory ran out, fewer
+    windows go together.
+
     on_window(done, total) counts windows over all steps; on_step(step, latents, clean estimate)
     is called after each step. Raising in either cancels. Raises `OptionsError` for windows that
-    are longer than the motion modules can count, `SamplingError` for values that are not numbers.
+    are longer than the motion modules can count, `SamplingError` for values that are not numbers
+    and for a window that does not fit into the memory.
     """
     config, compatibility = denoiser.unet.config, options.compatibility
     if config.motion is not None:
@@ -181,21 +189,40 @@ def sample_clip(
         (config.in_channels, *latent_size),
         clamp=variant.noise_clamp,
         dtype=denoiser.dtype,
+        first=first,
     )
     schedule = make_schedule(
         options.scheduler,
         options.num_inference_steps,
         official_previous_timestep=compatibility.official_previous_timestep,
     )
-    noise = noise.to(_latents_device(noise, denoiser.device), latents_dtype)
+    place = {"device": _latents_device(noise, denoiser.device), "dtype": latents_dtype}
+    noise, known = noise.to(**place), None if known is None else known.to(**place)
     if not denoiser.unet.motion_frames:
         predict = _together(denoiser, variant, options, on_window)
-        return sample(predict, noise, schedule, on_step).float().cpu()
+        return sample(predict, noise, schedule, on_step, known=known).float().cpu()
+    if known is not None or first:
+        raise OptionsError(
+            "This model sees the frames before each window, so its clips cannot be rendered in "
+            "segments; render them whole."
+        )
     after, length = _after(denoiser, reference_unet, options), options.context_frames
     calls = math.ceil(num_frames / length) * options.num_inference_steps
     counter = _counter(on_window, [calls])
     latents = sample_in_turn(after, noise, schedule, length, on_window=counter, on_step=on_step)
     return latents.float().cpu()
+
+
+def clip_windows(variant: Variant, options: SamplingOptions, num_frames: int) -> WindowRule:
+    """The windows that a variant's clip of so many frames is denoised in, step by step."""
+    return window_rule(
+        options.windows,
+        num_frames,
+        options.context_frames,
+        options.context_overlap,
+        variant.window_shift,
+        rotate_single=options.compatibility.rotate_single_window,
+    )
 
 
 def _together(
@@ -206,17 +233,11 @@ def _together(
 ) -> Predict:
     """All windows in every step, overlapping."""
     conditions = denoiser.conditions
-    rule = window_rule(
-        options.windows,
-        conditions.num_frames,
-        options.context_frames,
-        options.context_overlap,
-        variant.window_shift,
-        rotate_single=options.compatibility.rotate_single_window,
-    )
+    rule = clip_windows(variant, options, conditions.num_frames)
+    release = partial(release_cached_memory, denoiser.device)
     length = min(conditions.num_frames, options.context_frames)
     return windowed(
-        guided(denoiser.predict_v, options.guidance_scale),
+        sparing(guided(denoiser.predict_v, options.guidance_scale), release),
         rule,
         weights=overlap_weights(options.overlap_weights, length),
         batch=choose_window_batch(

@@ -29,6 +29,10 @@ class SamplingError(EchoMimicError):
     """Denoising produced something that is not a picture."""
 
 
+class RenderError(EchoMimicError):
+    """A long render that cannot go on; what is finished is kept."""
+
+
 class DatasetError(EchoMimicError):
     """Training data that are missing, damaged, or not enough."""
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .conditions import (
 from .config import Compatibility, SamplingOptions, variant
 from .denoiser import Denoiser, check_sampling, sample_clip
 from .driving import Driving, Points, box_by_hand, driving_track
+from .fingerprint import file_digest
 from .landmarks.detect import find_face_box, find_landmarker
 from .landmarks.face_box import FaceBox
 from .landmarks.paste import paste_back
@@ -34,12 +36,23 @@ from .landmarks.track import LandmarkTrack
 from .media.audio import read_speech
 from .media.frames import video_info
 from .media.image import read_image
+from .media.provenance import Provenance, made_by
 from .media.video import check_output, single_frames, to_uint8, write_video
 from .models.landmark_encoder import LandmarkEncoder
 from .models.unet import UNet
 from .models.vae import decode_frames
 from .motion.retime import fit_track
+from .render_folder import RenderFolder
 from .sampling.samplers import OnStep
+from .segments import (
+    Segments,
+    decode_segments,
+    kept_memory,
+    place_of,
+    plan_segments,
+    render_segments,
+    render_settings,
+)
 from .weights import load
 from .weights.files import ModelFiles, find_mini, find_models
 from .weights.settings import native
@@ -48,6 +61,8 @@ log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]  # stage, done, total
 STAGES = ("voice", "landmarks", "sampling", "decoding")
+# Networks whose weights are in the latents by themselves; the audio encoder's are in its states.
+WEIGHTS = ("denoising_unet", "motion_module", "reference_unet", "landmark_encoder", "vae")
 
 
 @dataclass(frozen=True)
@@ -142,14 +157,17 @@ class EchoMimic:
         on_progress: OnProgress | None = None,
         *,
         driving: Driving | None = None,
+        segments: Segments | None = None,
     ) -> None:
         """Make the video `out` of the picture `portrait` speaking `audio`, or moved by `driving`.
 
         What is given decides the mode: a voice, landmarks, or a voice and selected landmarks. With
         landmarks alone their length and frame rate are the clip's, and the sound of a driving
-        video goes with it. `options` default to the variant's own. on_progress(stage, done, total)
-        is called through the stages in `STAGES`; raising in it cancels and leaves no file. Raises
-        `EchoMimicError`s of one sentence for what cannot be read, written or combined.
+        video goes with it. `options` default to the variant's own. With `segments`, what is
+        finished outlives the process, and the same call goes on from there.
+        on_progress(stage, done, total) is called through the stages in `STAGES`; raising in it
+        cancels and leaves no file. Raises `EchoMimicError`s of one sentence for what cannot be
+        read, written or combined.
         """
         options, out = options or SamplingOptions.for_variant(self.variant), Path(out)
         clip = self.completed(clip)
@@ -162,22 +180,32 @@ class EchoMimic:
         prepared = self.prepare_portrait(picture, clip.size, box, compatibility)
         voice, landmarks = self.drive(prepared, audio, clip, driving, compatibility, on_progress)
         conditions = self.encode_conditions(prepared, voice, landmarks, compatibility)
-        latents = self.sample(conditions, options, on_window=_stage(on_progress, "sampling"))
+        on_window = _stage(on_progress, "sampling")
+        folder = None
+        if segments is None:
+            latents = self.sample(conditions, options, on_window=on_window)
+        else:
+            latents = folder = self.render_folder(segments, prepared, conditions, options)
+            self.sample_segments(folder, conditions, options, on_window=on_window)
         frames: Iterable[np.ndarray] = self.frames(latents, truncate=compatibility.truncate_frames)
         if clip.paste_back:
             frames = paste_back(
                 single_frames(frames), prepared.crop, picture, face_box=prepared.face_box,
                 landmarks=landmarks,
             )  # fmt: skip
-        write_video(
-            out,
-            frames,
-            fps=clip.fps if landmarks is None else landmarks.fps,
-            num_frames=len(latents),
-            size=prepared.crop.source_size if clip.paste_back else clip.size,
-            soundtrack=_soundtrack(audio, driving),
-            on_progress=_stage(on_progress, "decoding"),
-        )
+        with nullcontext(out) if folder is None else folder.video(out) as path:
+            write_video(
+                path,
+                frames,
+                fps=clip.fps if landmarks is None else landmarks.fps,
+                num_frames=conditions.num_frames,
+                size=prepared.crop.source_size if clip.paste_back else clip.size,
+                soundtrack=_soundtrack(audio, driving),
+                provenance=self.provenance(options),
+                on_progress=_stage(on_progress, "decoding"),
+            )
+        if folder is not None and not segments.keep:
+            folder.remove()
 
     def drive(
         self,
@@ -298,6 +326,51 @@ class EchoMimic:
                     reference_unet=reference_unet, on_window=on_window, on_step=on_step,
                 )  # fmt: skip
 
+    def render_folder(
+        self,
+        segments: Segments,
+        portrait: Portrait,
+        conditions: Conditions,
+        options: SamplingOptions,
+    ) -> RenderFolder:
+        """Where this very clip is rendered in segments, or goes on being rendered."""
+        files = self.networks.files
+        paths = {name: getattr(files, name) for name in WEIGHTS}
+        settings = render_settings(
+            self.variant,
+            options,
+            portrait=portrait,
+            conditions=conditions,
+            weights={name: file_digest(path) for name, path in paths.items() if path},
+            place=place_of(self.device, self.dtype),
+        )
+        plan = plan_segments(conditions.num_frames, options, segments.windows)
+        return RenderFolder.open(segments.folder, settings, plan)
+
+    def sample_segments(
+        self,
+        folder: RenderFolder,
+        conditions: Conditions,
+        options: SamplingOptions,
+        *,
+        on_window: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Denoise what `folder` lacks of the clip; iterating over it yields the latents."""
+        if folder.num_finished == len(folder.segments):
+            return
+        with self.networks.use("denoising_unet") as unet, self._encoder(conditions) as encoder:
+            make_denoiser = partial(
+                Denoiser,
+                unet,
+                device=self.device,
+                dtype=self.dtype,
+                landmark_encoder=encoder,
+                memory=kept_memory(folder, self.device),
+            )
+            render_segments(
+                folder, conditions, self.variant, options, make_denoiser, on_window=on_window
+            )
+
     def _encoder(self, conditions: Conditions) -> AbstractContextManager[LandmarkEncoder | None]:
         """The landmark encoder, if landmarks are drawn while sampling."""
         drawn = isinstance(conditions.face, DrawnFace)
@@ -307,11 +380,19 @@ class EchoMimic:
         """The reference UNet, if the model sees the frames before each window."""
         return self.networks.use("reference_unet") if unet.motion_frames else nullcontext()
 
-    def frames(self, latents: Tensor, *, truncate: bool = False) -> Iterator[np.ndarray]:
+    def frames(
+        self, latents: Tensor | RenderFolder, *, truncate: bool = False
+    ) -> Iterator[np.ndarray]:
         """Decode latents (f, 4, h, w) a few at a time: yields uint8 (n, H, W, 3)."""
         with self.networks.use("vae") as vae:
-            for images in decode_frames(vae, latents):
-                yield to_uint8(images, truncate=truncate)
+            decode = decode_frames if isinstance(latents, Tensor) else decode_segments
+            images = decode(vae, latents)
+            yield from (to_uint8(chunk, truncate=truncate) for chunk in images)
+
+    def provenance(self, options: SamplingOptions) -> Provenance:
+        """What a video says that this model made; names, without the folders of this machine."""
+        model = self.networks.files.denoising_unet.name
+        return Provenance(made_by(self.variant, options, model=model))
 
 
 def _seconds(voice: AudioTrack | None, clip: ClipOptions, driving: Driving) -> float | None:

@@ -16,6 +16,7 @@ from .landmark_files import (
     EchoMimicLandmarkSave,
 )
 from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
+from .long_render import EchoMimicLongRender
 from .motion import EchoMimicLandmarkSmooth, EchoMimicMotionSync
 from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
@@ -45,6 +46,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicContextWindows,
     EchoMimicNoise,
     EchoMimicDecodeVideo,
+    EchoMimicLongRender,
     EchoMimicFaceCrop,
     EchoMimicPasteBack,
 ]

@@ -8,6 +8,7 @@ from ..echomimic.config import LATENT_STRIDE
 from ..echomimic.media.video import to_uint8
 from ..echomimic.models.vae import decode_frames
 from .convert import latents_from_latent
+from .provenance import HIDDEN, provenance
 from .vae import ComfyVAE
 from .video_file import file_inputs, save_video, sound_input, sound_of
 
@@ -45,6 +46,7 @@ class EchoMimicDecodeVideo(io.ComfyNode):
                 sound_input(),
             ],
             outputs=[io.Video.Output(display_name="video")],
+            hidden=[*HIDDEN],
         )
 
     @classmethod
@@ -58,5 +60,6 @@ class EchoMimicDecodeVideo(io.ComfyNode):
             num_frames=len(latents),
             size=(width, height),
             sound=sound_of(audio),
+            provenance=provenance(cls.hidden, latent),
             **file,
         )

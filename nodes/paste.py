@@ -15,6 +15,7 @@ from ..echomimic.motion.retime import fit_track
 from . import types
 from .convert import latents_from_latent
 from .face_crop import feather_input
+from .provenance import HIDDEN, provenance
 from .vae import ComfyVAE
 from .video_file import (
     file_inputs,
@@ -91,6 +92,7 @@ class EchoMimicPasteBack(io.ComfyNode):
                 ),
             ],
             outputs=[io.Video.Output(display_name="video")],
+            hidden=[*HIDDEN],
         )
 
     @classmethod
@@ -116,6 +118,7 @@ class EchoMimicPasteBack(io.ComfyNode):
             num_frames=num_frames,
             size=crop.crop.source_size,
             sound=sound_of(audio),
+            provenance=provenance(cls.hidden, face),
             **options,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..echomimic.conditions import Conditions, DrawnFace
@@ -17,6 +16,7 @@ from . import types
 from .convert import latent_from_latents
 from .model import attend, compute_dtype, variant_of
 from .prepare import Networks, prepare
+from .provenance import marked
 from .runtime import Progress, latent_preview_callback, load
 
 
@@ -152,7 +152,7 @@ class EchoMimicSampler(io.ComfyNode):
         check_sampling(options)
         conditions = prepare(networks, portrait, audio_track, landmarks, end, options.compatibility)
         latents = _denoise(networks, conditions, options)
-        return io.NodeOutput(latent_from_latents(latents))
+        return io.NodeOutput(marked(latent_from_latents(latents), variant_of(model), options))
 
 
 def _options(

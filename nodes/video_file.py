@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..echomimic.errors import MediaError
 from ..echomimic.media.frames import read_frames, video_info
+from ..echomimic.media.provenance import Provenance
 from ..echomimic.media.sound import Sound
 from ..echomimic.media.video import write_video
 from .convert import audio_from_comfy, frames_from_image
@@ -66,24 +68,29 @@ def save_video(
     num_frames: int,
     size: tuple[int, int],
     sound: Sound | None,
+    provenance: Provenance,
+    written_at: Callable[[Path], AbstractContextManager[Path]] = nullcontext,
     **file: Any,
 ) -> io.NodeOutput:
     """Encode frames while they are made; the VIDEO of the file, shown on the node.
 
-    `file` are the values of `file_inputs`.
+    `file` are the values of `file_inputs`. `written_at` turns the file's path into the one that it
+    is written to first.
     """
     folder = io.FolderType.output if file["save_output"] else io.FolderType.temp
     path, subfolder = _new_file(file["filename_prefix"], folder, *size)
-    write_video(
-        path,
-        frames,
-        fps=fps,
-        num_frames=num_frames,
-        size=size,
-        soundtrack=sound,
-        crf=file["crf"],
-        on_progress=Progress(),
-    )
+    with written_at(path) as place:
+        write_video(
+            place,
+            frames,
+            fps=fps,
+            num_frames=num_frames,
+            size=size,
+            soundtrack=sound,
+            crf=file["crf"],
+            provenance=provenance,
+            on_progress=Progress(),
+        )
     shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, folder)])
     return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=shown)
 

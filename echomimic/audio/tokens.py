@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import torch
@@ -55,6 +55,7 @@ class AudioTrack:
     states: Tensor  # (n, layer, d) at 50 Hz
     fps: float
     num_frames: int
+    first: int = 0  # number, at this frame rate, of the frame that the clip begins with
 
     def __post_init__(self) -> None:
         _check_fps(self.fps)
@@ -63,8 +64,13 @@ class AudioTrack:
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
         """Audio tokens of these frames: (f, 10 * layer, d), ordered by time, then by layer."""
-        index = token_index(torch.as_tensor(list(frames)), len(self.states), self.fps)
+        numbers = torch.as_tensor(list(frames)) + self.first
+        index = token_index(numbers, len(self.states), self.fps)
         return self.states[index.to(self.states.device)].flatten(1, 2)
+
+    def part(self, start: int, stop: int) -> AudioTrack:
+        """Frames start to stop - 1, which count from 0 there, of the same states."""
+        return replace(self, num_frames=stop - start, first=self.first + start)
 
 
 def _check_fps(fps: float) -> None:

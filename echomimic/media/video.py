@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import MediaError
 from ..files import NotReplaced, replacing
+from .provenance import Provenance
 from .sound import Sound
 from .soundtrack import Soundtrack
 
@@ -48,7 +49,7 @@ def check_output(path: Path) -> None:
         raise MediaError(f"The folder {path.parent} is not writable; choose another for the video.")
 
 
-def write_video(
+def write_video(  # noqa: PLR0913 (each is a choice of its own)
     path: Path,
     frames: Iterable[np.ndarray],
     *,
@@ -57,20 +58,23 @@ def write_video(
     size: tuple[int, int],
     soundtrack: Sound | None = None,
     crf: int = 18,
+    provenance: Provenance = Provenance(),  # noqa: B008 (frozen)
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Encode `frames`, uint8 (H, W, 3) or (n, H, W, 3), as H.264 yuv420p with AAC sound.
 
     `size` is (W, H) in pixels; H.264 wants even sides, so an odd side gets its last row or column
     twice. The sound is cut or padded with silence to num_frames / fps. Frames are consumed one
-    by one as they are made. The file appears under its name when it is complete: after any error
-    nothing is left. Raises `MediaError` when the file cannot be written, the soundtrack cannot be
-    read, or the frames are not `num_frames` of `size`.
+    by one as they are made. `provenance` is what the container says of them. The file appears
+    under its name when it is complete: after any error nothing is left. Raises `MediaError` when
+    the file cannot be written, the soundtrack cannot be read, or the frames are not `num_frames`
+    of `size`.
     """
     path = Path(path)
     check_output(path)
     rate = Fraction(fps).limit_denominator(1001)  # 24000/1001 stays exact
     with _replacing(path) as temporary, _Encoder(temporary, path, rate, size, crf) as encoder:
+        encoder.say(provenance)
         if soundtrack is not None:
             encoder.add_sound(Soundtrack(soundtrack, num_frames / rate))
         for done, frame in enumerate(_checked(frames, num_frames, size), start=1):
@@ -91,7 +95,9 @@ class _Encoder:
         self._sound: Iterator[av.AudioFrame] = iter(())
         self._sound_until = Fraction(0)  # seconds
         self._count = 0
-        options = {"movflags": "+faststart"} if file.suffix.lower() != ".mkv" else {}
+        # Without use_metadata_tags, MP4 keeps only the few tags that iTunes knows.
+        flags = {"movflags": "+faststart+use_metadata_tags"}
+        options = flags if file.suffix.lower() != ".mkv" else {}
         with self._explained():
             self._container = av.open(f"file:{file}", "w", container_options=options)
             self._video = self._container.add_stream("libx264", rate=rate)
@@ -109,6 +115,10 @@ class _Encoder:
         # After a failure this tries to complete a file that is thrown away: its error says nothing.
         with suppress(av.FFmpegError, OSError):
             self._container.close()
+
+    def say(self, provenance: Provenance) -> None:
+        """How the video was made; before the first frame, which writes the file's head."""
+        self._container.metadata.update(provenance.container_tags())
 
     def add_sound(self, soundtrack: Soundtrack) -> None:
         with self._explained():

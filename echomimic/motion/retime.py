@@ -40,6 +40,11 @@ def fit_track(
     return replace(_sampled(track, *_neighbours(positions, track.num_frames, end)), fps=fps)
 
 
+def part_of_track(track: LandmarkTrack, start: int, stop: int) -> LandmarkTrack:
+    """Frames start to stop - 1, which count from 0 there; nothing is copied."""
+    return _picked(track, slice(start, stop))
+
+
 def num_frames_lasting(track: LandmarkTrack, fps: float) -> int:
     """Frames at `fps` that begin while the track lasts."""
     return max(1, math.ceil(track.duration * fps - 1e-6))
@@ -86,7 +91,7 @@ def _sampled(
     return _changed(track, lambda name: np.concatenate([getattr(part, name) for part in mixed]))
 
 
-def _picked(track: LandmarkTrack, frames: np.ndarray) -> LandmarkTrack:
+def _picked(track: LandmarkTrack, frames: np.ndarray | slice) -> LandmarkTrack:
     return _changed(track, lambda name: getattr(track, name)[frames])
 
 

@@ -71,18 +71,29 @@ def initial_noise(
     shape: tuple[int, int, int],
     clamp: float | None = None,
     dtype: torch.dtype = torch.float32,
+    *,
+    first: int = 0,
 ) -> Tensor:
     """The noise that `options` ask for, kept within ±`clamp`: (f, c, h, w) float32 on the CPU.
 
     `shape` is (c, h, w). `dtype` is the run's; only the official whole-clip draw depends on it.
+    `first` is the first frame's number in a longer clip; raises `OptionsError` if it is not 0 and
+    `options` want noise that is drawn for the whole clip.
     """
+    if first and draws_whole_clip(options):
+        raise OptionsError("Noise drawn for a whole clip cannot be drawn for a part of it.")
     if options.legacy_fp16_noise:
         noise = _frames_first(legacy_fp16_noise(options.seed, _clip_shape(num_frames, shape)))
     elif options.compatibility.clip_noise:
         noise = clip_noise(options.seed, num_frames, shape, dtype).float()
     else:
-        noise = frame_noise(options.seed, range(num_frames), shape)
+        noise = frame_noise(options.seed, range(first, first + num_frames), shape)
     return noise if clamp is None else noise.clamp(-clamp, clamp)
+
+
+def draws_whole_clip(options: SamplingOptions) -> bool:
+    """Whether a frame's noise depends on the clip's length, as the official code has it."""
+    return options.legacy_fp16_noise or options.compatibility.clip_noise
 
 
 def _check_seed(seed: int) -> None:

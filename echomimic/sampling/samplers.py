@@ -58,15 +58,26 @@ def windowed(
 
 
 def sample(
-    predict: Predict, noise: Tensor, schedule: Schedule, on_step: OnStep | None = None
+    predict: Predict,
+    noise: Tensor,
+    schedule: Schedule,
+    on_step: OnStep | None = None,
+    *,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Follow `schedule` from noise (f, c, h, w) to clean latents of the same shape.
 
-    `on_step` hears, after each step, its index, the new latents, and the clean clip as it is
-    foreseen at this point (for previews). Raises `SamplingError` at the first NaN or infinity.
+    `known` (k, c, h, w) are finished latents of the first k frames: the model sees them at each
+    step with the noise of that step (the paper's motion continuity), so that the rest goes on
+    from them, and they come out as they are. `on_step` hears, after each step, its index, the new
+    latents, and the clean clip as it is foreseen at this point (for previews). Raises
+    `SamplingError` at the first NaN or infinity.
     """
     latents = schedule.initial(noise)
     for step, t in enumerate(schedule.timesteps):
+        if known is not None:
+            start = schedule.renoised(known, noise[: len(known)], step)
+            latents = torch.cat([start, latents[len(known) :]])
         inputs = schedule.model_input(latents, step)
         v = predict(inputs, step, t)
         latents = schedule.step(v, latents, step)
@@ -77,7 +88,7 @@ def sample(
             )
         if on_step:
             on_step(step, latents, schedule.clean(v, inputs, step))
-    return latents
+    return latents if known is None else torch.cat([known, latents[len(known) :]])
 
 
 def sample_in_turn(

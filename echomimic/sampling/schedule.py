@@ -74,6 +74,9 @@ class Schedule(Protocol):
     def clean(self, v: Tensor, inputs: Tensor, step: int) -> Tensor:
         """The clip that `v` points at, from the model's `inputs` at this step."""
 
+    def renoised(self, clean: Tensor, noise: Tensor, step: int) -> Tensor:
+        """Latents, as they are before this step, of a clip that is known to end in `clean`."""
+
 
 @dataclass(frozen=True)
 class DDIM:
@@ -100,6 +103,10 @@ class DDIM:
     def clean(self, v: Tensor, inputs: Tensor, step: int) -> Tensor:
         return _clean(v, inputs, self.alphas[step])
 
+    def renoised(self, clean: Tensor, noise: Tensor, step: int) -> Tensor:
+        signal, amount = _amounts(self.alphas[step])
+        return signal * clean + amount * noise
+
 
 class DiffusersSchedule:
     """One of diffusers' stateful schedulers; `initial` forgets the previous run."""
@@ -125,6 +132,9 @@ class DiffusersSchedule:
 
     def clean(self, v: Tensor, inputs: Tensor, step: int) -> Tensor:
         return _clean(v, inputs, self._alphas[step])
+
+    def renoised(self, clean: Tensor, noise: Tensor, step: int) -> Tensor:
+        return self._scheduler.add_noise(clean, noise, self._scheduler.timesteps[step : step + 1])
 
     def _reset(self) -> None:
         scheduler = self._scheduler

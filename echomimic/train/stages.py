@@ -85,7 +85,7 @@ class _Maker:
         if self.name == "vae":
             model = make_vae(VAE_CONFIG | self.recipe.model.get("vae", {}))
         else:
-            model = load_vae(self._made(VAE, "vae"), dtype="float32").model
+            model = load_vae(self._made("vae", "vae"), dtype="float32").model
         settings = self._settings(VAESettings)
         train, held_out = self.data.clips("train"), self.data.clips("validate")
         return VAEStage(self.name, model, train, held_out, settings, self.recipe.seed)

@@ -87,6 +87,11 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
 
+    def kill(self) -> None:
+        """End the process without a chance to tidy up; enter again to start anew."""
+        self._process.kill()
+        self._process.wait()
+
     def _answers(self) -> bool:
         try:
             return urlopen(f"{self.url}/system_stats", timeout=1).status == 200
@@ -97,14 +102,16 @@ class Server:
         with urlopen(f"{self.url}{path}") as reply:
             return json.load(reply)
 
-    def run(self, graph: dict, *, cancel_at: str | None = None) -> Run:
+    def run(self, graph: dict, *, cancel_at: str | None = None, extra: dict | None = None) -> Run:
         """Queue an API-format graph and wait for its end.
 
         `cancel_at` is a node id: the run is interrupted as soon as that node shows progress.
+        `extra` is what the web page sends along, such as the workflow.
         """
-        return asyncio.run(asyncio.wait_for(self._run(graph, cancel_at), RUN_TIMEOUT))
+        running = self._run(graph, cancel_at, extra or {})
+        return asyncio.run(asyncio.wait_for(running, RUN_TIMEOUT))
 
-    async def _run(self, graph: dict, cancel_at: str | None) -> Run:
+    async def _run(self, graph: dict, cancel_at: str | None, extra: dict) -> Run:
         import aiohttp
 
         client = uuid.uuid4().hex
@@ -113,9 +120,8 @@ class Server:
             aiohttp.ClientSession() as http,
             http.ws_connect(socket_url, max_msg_size=0) as messages,
         ):
-            reply = await http.post(
-                f"{self.url}/prompt", json={"prompt": graph, "client_id": client}
-            )
+            queued = {"prompt": graph, "client_id": client, "extra_data": extra}
+            reply = await http.post(f"{self.url}/prompt", json=queued)
             answer = await reply.json()
             assert not answer.get("node_errors"), answer
             run = Run(answer["prompt_id"])

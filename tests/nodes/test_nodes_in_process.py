@@ -98,6 +98,12 @@ FINAL = {
         "audio landmarks",
         "video",
     ),
+    "EchoMimicLongRender": (
+        "model reference_unet landmark_encoder vae portrait audio_track landmarks seed "
+        "steps cfg scheduler windows context_frames context_overlap overlap_weights window_batch "
+        "parity landmarks_end segment_windows keep_latents filename_prefix save_output crf audio",
+        "video",
+    ),
     "EchoMimicDecodeVideo": (
         "latent vae fps filename_prefix save_output crf parity audio",
         "video",
