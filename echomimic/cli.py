@@ -21,6 +21,7 @@ from .cli_options import (
     size,
 )
 from .cli_progress import Progress
+from .cli_report import add_report
 from .cli_train import add_puppets, add_quality, add_train
 from .config import PUBLISHED, VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_animate(commands)
     _add_demo(commands)
     add_landmarks(commands)
+    add_report(commands)
     add_train(commands)
     add_puppets(commands)
     add_quality(commands)

@@ -19,6 +19,7 @@ from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
 from .portrait import EchoMimicPortrait
 from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
+from .report import EchoMimicReport
 from .sample import EchoMimicSampler
 
 NODES: list[type[io.ComfyNode]] = [
@@ -42,6 +43,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicDecodeVideo,
     EchoMimicFaceCrop,
     EchoMimicPasteBack,
+    EchoMimicReport,
 ]
 
 

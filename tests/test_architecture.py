@@ -24,6 +24,7 @@ LAYERS = (  # each imports only from those before it
     "frame_memory",
     "denoiser",
     "driving",
+    "report",
     "pipeline",
     "puppets",
     "train",
@@ -34,6 +35,7 @@ LAYERS = (  # each imports only from those before it
     "cli_options",
     "cli_progress",
     "cli_landmarks",
+    "cli_report",
     "cli_train",
     "cli",
 )
@@ -46,7 +48,7 @@ COMFYUI = {
     "nodes",
     "server",
 }
-LAZY = {"mediapipe", "cv2", "tensorboard"}
+LAZY = {"mediapipe", "matplotlib", "cv2", "tensorboard"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in SOURCES if path.parent != PACKAGE or path.name[:2] != "__"]
 
