@@ -15,7 +15,7 @@ from .models.attention import AttentionFunction
 from .models.landmark_encoder import LandmarkEncoder
 from .models.memory import free_memory
 from .models.unet import UNet
-from .sampling.context import check_window, overlap_weights, window_rule
+from .sampling.context import WindowRule, check_window, overlap_weights, window_rule
 from .sampling.guidance import guided
 from .sampling.noise import initial_noise
 from .sampling.samplers import OnStep, sample, windowed
@@ -182,14 +182,7 @@ def sample_clip(
     if config.motion is not None:
         check_window(options.context_frames, config.motion.max_frames)
     num_frames, latent_size = denoiser.conditions.num_frames, denoiser.conditions.latent_size
-    rule = window_rule(
-        options.windows,
-        num_frames,
-        options.context_frames,
-        options.context_overlap,
-        variant.window_shift,
-        rotate_single=compatibility.rotate_single_window,
-    )
+    rule = clip_windows(variant, options, num_frames)
     latents_dtype = denoiser.dtype if compatibility.latents_dtype == "model" else torch.float32
     noise = initial_noise(
         options,
@@ -217,6 +210,18 @@ def sample_clip(
     )
     home = _latents_device(noise, denoiser.device)
     return sample(predict, noise.to(home, latents_dtype), schedule, on_step).float().cpu()
+
+
+def clip_windows(variant: Variant, options: SamplingOptions, num_frames: int) -> WindowRule:
+    """The windows of every step of a clip; raises `OptionsError` where there can be none."""
+    return window_rule(
+        options.windows,
+        num_frames,
+        options.context_frames,
+        options.context_overlap,
+        variant.window_shift,
+        rotate_single=options.compatibility.rotate_single_window,
+    )
 
 
 def check_sampling(options: SamplingOptions, max_frames: int = MotionConfig.max_frames) -> None:

@@ -17,6 +17,7 @@ from .loaders import EchoMimicAudioEncoderLoader, EchoMimicModelLoader
 from .motion import EchoMimicLandmarkSmooth, EchoMimicMotionSync
 from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
+from .plan import EchoMimicPlan
 from .portrait import EchoMimicPortrait
 from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
 from .report import EchoMimicReport
@@ -43,6 +44,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicDecodeVideo,
     EchoMimicFaceCrop,
     EchoMimicPasteBack,
+    EchoMimicPlan,
     EchoMimicReport,
 ]
 
