@@ -24,7 +24,8 @@ from ..echomimic.sampling.schedule import SCHEDULERS
 from . import types
 from .convert import latent_from_latents
 from .model import attend, check_same_variant, compute_dtype, variant_of
-from .runtime import Progress, borrowed, latent_preview_callback, load
+from .preview import ClipPreview, clip_preview
+from .runtime import borrowed, load
 from .vae import ComfyVAE
 
 
@@ -40,10 +41,10 @@ class EchoMimicSampler(io.ComfyNode):
             search_aliases=["echomimic ksampler", "talking head sampler"],
             inputs=[
                 io.Model.Input("model", tooltip="From EchoMimic Model Loader."),
-                types.ReferenceUNet.Input("reference_unet"),
-                types.LandmarkEncoder.Input("landmark_encoder"),
+                types.ReferenceUNet.Input("reference_unet", tooltip="From the same loader."),
+                types.LandmarkEncoder.Input("landmark_encoder", tooltip="From the same loader."),
                 io.Vae.Input("vae", tooltip="That of the loader, or any of Stable Diffusion 1."),
-                types.Portrait.Input("portrait"),
+                types.Portrait.Input("portrait", tooltip="Who will move; from EchoMimic Portrait."),
                 types.AudioTrack.Input(
                     "audio_track",
                     optional=True,
@@ -163,7 +164,8 @@ class EchoMimicSampler(io.ComfyNode):
         face = _face(model, landmark_encoder, portrait, landmarks)
         reference = _reference(reference_unet, vae, portrait, options.compatibility)
         conditions = Conditions(reference, audio_track, face)
-        latents = _denoise(model, landmark_encoder, conditions, options)
+        preview = _preview(vae, portrait, conditions)
+        latents = _denoise(model, landmark_encoder, conditions, options, preview)
         return io.NodeOutput(latent_from_latents(latents))
 
 
@@ -206,11 +208,18 @@ def _reference(
         return reference_features(unet, latents, compatibility)
 
 
+def _preview(vae, portrait, conditions: Conditions) -> ClipPreview:
+    face, voice = conditions.face, conditions.audio
+    fps = face.track.fps if voice is None else voice.fps
+    return clip_preview(vae, portrait.image, conditions.num_frames, fps)
+
+
 def _denoise(
     model: ModelPatcher,
     landmark_encoder: ModelPatcher,
     conditions: Conditions,
     options: SamplingOptions,
+    preview: ClipPreview,
 ) -> torch.Tensor:
     unet = model.model.diffusion_model
     dtype, halves = compute_dtype(unet), 2 if options.guidance_scale > 1 else 1
@@ -219,7 +228,6 @@ def _denoise(
     memory = activation_bytes(unet.config, rows, conditions.latent_size, dtype)
     drawn = isinstance(conditions.face, DrawnFace)  # and encoded while sampling
     load(model, memory, *([landmark_encoder] if drawn else []))
-    progress = Progress()
     denoiser = Denoiser(
         unet,
         conditions,
@@ -232,6 +240,6 @@ def _denoise(
         denoiser,
         variant_of(model),
         options,
-        on_window=progress,
-        on_step=latent_preview_callback(progress, model.load_device),
+        on_window=preview,
+        on_step=preview.on_step,
     )
