@@ -1,13 +1,14 @@
-/** EchoMimic Sampler and Decode to Video: plays the whole clip as it is so far, while it is made. */
+/** EchoMimic Sampler, Decode to Video, Paste Back: plays the clip as it is so far. */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { addEditor, makeStage, write } from "./editor.js";
+import { addElement, makeStage, write } from "./editor.js";
 import { makePlayer } from "./player.js";
 
 const EVENT = "echomimic.preview";
-const KINDS = ["EchoMimicSampler", "EchoMimicDecodeVideo"];
+const KINDS = ["EchoMimicSampler", "EchoMimicDecodeVideo", "EchoMimicPasteBack"];
 const NAME = "clip_preview";
+const HEIGHT = 240; // CSS pixels
 
 /** `1:05` of seconds. */
 const clock = (seconds) =>
@@ -43,7 +44,7 @@ function makePreview(node) {
   const player = makePlayer(redraw);
   const element = document.createElement("div");
   element.append(stage, player.element);
-  addEditor(app, node, NAME, element, { minHeight: 240, refresh: () => {} });
+  addElement(app, node, NAME, element, HEIGHT);
 
   const show = (message, image) => {
     const isFirst = !clip;
