@@ -120,7 +120,7 @@ def watched(chunks: Iterable[np.ndarray], num_frames: int, fps: float) -> Iterat
                 pictures.append(_small(Image.fromarray(frame)))
             done += 1
         if shown and clock.is_time():
-            send("decoding", num_frames=num_frames, fps=fps, shown=shown, **sheet(pictures))
+            send("decoding", num_frames=num_frames, fps=fps, shown=[*shown], **sheet(pictures))
         yield chunk
 
 

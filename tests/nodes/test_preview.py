@@ -120,6 +120,33 @@ def test_known_latents_are_drawn_as_comfyui_draws_them(pack, monkeypatch):
     assert np.abs(drawn - (cells.movedim(0, -1).numpy() + 1) * 127.5).max() < 2
 
 
+def test_a_network_that_draws_previews_is_asked_for_fewer_frames(pack, monkeypatch):
+    """TAESD decodes every frame, which takes its time."""
+    preview = module("nodes.preview")
+    asked = []
+
+    class Network:
+        def decode_latent_to_preview_image(self, _format, latents):
+            asked.append(tuple(latents.shape))
+            return "JPEG", Image.new("RGB", (512, 256)), 512
+
+    class Vae:
+        def __init__(self, _vae):
+            pass
+
+        def encode(self, pictures):
+            return torch.zeros(len(pictures), 4, 8, 8)
+
+    monkeypatch.setattr(preview.latent_preview, "get_previewer", lambda *_: Network())
+    monkeypatch.setattr(preview, "ComfyVAE", Vae)
+    monkeypatch.setattr(preview, "explained", lambda *_: 1.0)
+    made = preview.clip_preview(None, torch.zeros(3, 64, 64), 500, FPS)
+    drawn = made._draw(torch.zeros(500, 4, 8, 8)[made._shown])
+    assert len(drawn) == preview.MOST_DECODED
+    assert asked == [(1, 4, 8, 8)] * preview.MOST_DECODED
+    assert drawn[0].size == (preview.TILE, preview.TILE // 2)
+
+
 def test_frames_pass_unchanged_while_they_are_decoded(pack, sent, monkeypatch):
     preview = module("nodes.preview")
     monkeypatch.setattr(preview, "EVERY", 0)
