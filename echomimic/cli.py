@@ -18,10 +18,13 @@ from .cli_options import (
     MINI_MODELS,
     add_face_box,
     add_model_options,
+    add_sampling_options,
     face_points,
     size,
 )
+from .cli_plan import add_plan
 from .cli_progress import Progress
+from .cli_report import add_report
 from .cli_train import add_puppets, add_quality, add_train
 from .config import PUBLISHED, VARIANTS, SamplingOptions, variant
 from .errors import EchoMimicError, OptionsError
@@ -74,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_landmarks(commands)
     add_info(commands)
+    add_plan(commands, _model, _sampling_options)
+    add_report(commands)
     add_train(commands)
     add_puppets(commands)
     add_quality(commands)
@@ -98,15 +103,7 @@ def _add_animate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--paste-back", action="store_true", help="show the whole picture, not the crop alone"
     )
-    command.add_argument("--steps", type=int, help="denoising steps; default: the variant's")
-    command.add_argument("--cfg", type=float, help="guidance, 1 for none; default: the variant's")
-    command.add_argument("--seed", type=int, default=420)
-    command.add_argument("--scheduler", help="ddim (default) or another sampler's name")
-    command.add_argument("--windows", choices=("looped", "open"), help="default: open")
-    command.add_argument("--context-frames", type=int, help="frames per window (12)")
-    command.add_argument("--context-overlap", type=int, help="frames that windows share (3)")
-    command.add_argument("--overlap-weights", choices=("flat", "pyramid"), help="default: flat")
-    command.add_argument("--window-batch", type=int, help="windows per call; default: by memory")
+    add_sampling_options(command)
     add_face_box(command)
     command.add_argument(
         "--resume-folder", type=Path, help="keep what is finished of a long clip here, and go on"

@@ -32,6 +32,19 @@ def add_models_folder(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sampling_options(command: argparse.ArgumentParser) -> None:
+    """How a clip is denoised; what is not given is the variant's own."""
+    command.add_argument("--steps", type=int, help="denoising steps; default: the variant's")
+    command.add_argument("--cfg", type=float, help="guidance, 1 for none; default: the variant's")
+    command.add_argument("--seed", type=int, default=420)
+    command.add_argument("--scheduler", help="ddim (default) or another sampler's name")
+    command.add_argument("--windows", choices=("looped", "open"), help="default: open")
+    command.add_argument("--context-frames", type=int, help="frames per window (12)")
+    command.add_argument("--context-overlap", type=int, help="frames that windows share (3)")
+    command.add_argument("--overlap-weights", choices=("flat", "pyramid"), help="default: flat")
+    command.add_argument("--window-batch", type=int, help="windows per call; default: by memory")
+
+
 def add_face_box(command: argparse.ArgumentParser) -> None:
     """Where the face is, for portraits in which it is not, or not rightly, found."""
     command.add_argument(

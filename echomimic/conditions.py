@@ -69,6 +69,15 @@ class Conditions:
         return min(lengths)
 
     @property
+    def fps(self) -> float:
+        """Frames per second of what drives the clip."""
+        if self.audio is not None:
+            return self.audio.fps
+        if not isinstance(self.face, DrawnFace):
+            raise OptionsError("A face mask alone drives nothing; give a voice or landmarks.")
+        return self.face.track.fps
+
+    @property
     def latent_size(self) -> tuple[int, int]:
         """Height and width of the latents."""
         if isinstance(self.face, DrawnFace):

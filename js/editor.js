@@ -73,11 +73,11 @@ export function addButtons(canvas, names, { onFocus, onPress = () => {}, onKey =
 }
 
 /**
- * Puts an element below the node's widgets and calls `refresh()` whenever there may be new results.
+ * Puts an element below the node's widgets.
  *
  * It is last and not saved, so that the saved values of the other widgets keep their places.
  */
-export function addEditor(app, node, name, element, { minHeight, refresh }) {
+export function addElement(app, node, name, element, minHeight) {
   element.style.cssText = `display:flex;flex-direction:column;gap:6px;width:100%;height:100%;
     min-height:${minHeight}px`; // Vue nodes go by this, the canvas by getMinHeight
   const options = {
@@ -92,7 +92,11 @@ export function addEditor(app, node, name, element, { minHeight, refresh }) {
   });
   const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width, 320), Math.max(node.size[1], height)]);
+}
 
+/** Adds an element and calls `refresh()` whenever there may be new results. */
+export function addEditor(app, node, name, element, { minHeight, refresh }) {
+  addElement(app, node, name, element, minHeight);
   node.echomimicRefresh = refresh;
   for (const event of ["onExecuted", "onConfigure"]) {
     const before = node[event];

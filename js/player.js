@@ -1,6 +1,6 @@
 /** A scrubber through the frames of a track, with a play button. */
 
-/** `{element, index(), load(shown, fps)}`; calls `changed()` when another frame is to be seen. */
+/** `{element, index(), play(), load(shown, fps)}`; calls `changed()` when another frame is to be seen. */
 export function makePlayer(changed) {
   let shown = [0]; // numbers of the frames that can be seen
   let fps = 25;
@@ -57,6 +57,7 @@ export function makePlayer(changed) {
   return {
     element,
     index,
+    play,
     load(frames, rate) {
       [shown, fps] = [frames, rate];
       range.max = shown.length - 1;

@@ -20,8 +20,10 @@ from .long_render import EchoMimicLongRender
 from .motion import EchoMimicLandmarkSmooth, EchoMimicMotionSync
 from .parts import EchoMimicPartSelection, EchoMimicPlaceFace
 from .paste import EchoMimicPasteBack
+from .plan import EchoMimicPlan
 from .portrait import EchoMimicPortrait
 from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
+from .report import EchoMimicReport
 from .sample import EchoMimicSampler
 
 NODES: list[type[io.ComfyNode]] = [
@@ -49,6 +51,8 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicLongRender,
     EchoMimicFaceCrop,
     EchoMimicPasteBack,
+    EchoMimicPlan,
+    EchoMimicReport,
 ]
 
 

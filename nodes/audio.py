@@ -23,7 +23,9 @@ class EchoMimicAudioEncode(io.ComfyNode):
             "the video is decided here and nowhere else.",
             search_aliases=["echomimic voice", "audio to frames"],
             inputs=[
-                types.AudioEncoder.Input("audio_encoder"),
+                types.AudioEncoder.Input(
+                    "audio_encoder", tooltip="From EchoMimic Audio Encoder Loader."
+                ),
                 io.Audio.Input(
                     "audio",
                     tooltip="Speech works best. Any sample rate; channels are mixed to one.",

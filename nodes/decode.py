@@ -8,6 +8,7 @@ from ..echomimic.config import LATENT_STRIDE
 from ..echomimic.media.video import to_uint8
 from ..echomimic.models.vae import decode_frames
 from .convert import latents_from_latent
+from .preview import watched
 from .provenance import HIDDEN, provenance
 from .vae import ComfyVAE
 from .video_file import file_inputs, save_video, sound_input, sound_of
@@ -25,8 +26,8 @@ class EchoMimicDecodeVideo(io.ComfyNode):
             search_aliases=["echomimic save video", "vae decode video", "talking head video"],
             is_output_node=True,
             inputs=[
-                io.Latent.Input("latent"),
-                io.Vae.Input("vae"),
+                io.Latent.Input("latent", tooltip="From EchoMimic Sampler."),
+                io.Vae.Input("vae", tooltip="That of the loader, or any of Stable Diffusion 1."),
                 io.Float.Input(
                     "fps",
                     default=24.0,
@@ -54,8 +55,9 @@ class EchoMimicDecodeVideo(io.ComfyNode):
         latents = latents_from_latent(latent)
         height, width = (LATENT_STRIDE * side for side in latents.shape[-2:])
         images = decode_frames(ComfyVAE(vae), latents)
+        frames = (to_uint8(chunk, truncate=parity) for chunk in images)
         return save_video(
-            (to_uint8(chunk, truncate=parity) for chunk in images),
+            watched(frames, len(latents), fps),
             fps=fps,
             num_frames=len(latents),
             size=(width, height),

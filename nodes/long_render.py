@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
-from ..echomimic.conditions import Conditions, DrawnFace, check_driving, landmarks_of_clip
+from ..echomimic.conditions import Conditions, DrawnFace
 from ..echomimic.config import LATENT_STRIDE, SamplingOptions
 from ..echomimic.denoiser import Denoiser, activation_bytes, check_sampling
 from ..echomimic.fingerprint import digest
@@ -29,10 +29,12 @@ from ..echomimic.segments import (
     render_segments,
     render_settings,
 )
-from .model import attend, check_same_variant, compute_dtype, variant_of
+from .model import attend, compute_dtype, variant_of
+from .prepare import Networks, prepare
+from .preview import ClipPreview, watched
 from .provenance import HIDDEN, provenance
-from .runtime import Progress, latent_preview_callback, load
-from .sample import EchoMimicSampler, _face, _options, _reference
+from .runtime import load
+from .sample import EchoMimicSampler, preview_of, sampling_options
 from .vae import ComfyVAE
 from .video_file import file_inputs, save_video, sound_input, sound_of
 
@@ -95,25 +97,20 @@ class EchoMimicLongRender(io.ComfyNode):
             choices.pop("keep_latents"),
         )
         sound, end = sound_of(choices.pop("audio", None)), choices.pop("landmarks_end")
-        check_same_variant(model, reference_unet, landmark_encoder)
-        options = _options(variant_of(model), **choices)
+        networks = Networks(model, reference_unet, landmark_encoder, vae)
+        options = sampling_options(variant_of(model), **choices)
         check_sampling(options)
-        check_driving(variant_of(model), driven=landmarks is not None)
-        landmarks = landmarks_of_clip(audio_track, landmarks, end)
-        face = _face(model, landmark_encoder, portrait, landmarks)
-        reference = _reference(reference_unet, vae, portrait, options.compatibility)
-        conditions = Conditions(reference, audio_track, face)
-        networks = {
-            "denoising_unet": model,
-            "reference_unet": reference_unet,
-            "landmark_encoder": landmark_encoder,
-            "vae": vae.patcher,
-        }
+        conditions = prepare(networks, portrait, audio_track, landmarks, end, options.compatibility)
         folder = _folder(segments, portrait, conditions, options, networks)
-        _denoise(folder, model, landmark_encoder, conditions, options)
+        preview = preview_of(vae, portrait, conditions)
+        _denoise(folder, networks, conditions, options, preview)
         video = save_video(
-            _frames(folder, vae, truncate=options.compatibility.truncate_frames),
-            fps=audio_track.fps if landmarks is None else landmarks.fps,
+            watched(
+                _frames(folder, vae, truncate=options.compatibility.truncate_frames),
+                folder.num_frames,
+                conditions.fps,
+            ),
+            fps=conditions.fps,
             num_frames=folder.num_frames,
             size=tuple(LATENT_STRIDE * side for side in reversed(conditions.latent_size)),
             sound=sound,
@@ -131,16 +128,22 @@ def _folder(
     portrait: Portrait,
     conditions: Conditions,
     options: SamplingOptions,
-    networks: dict[str, ModelPatcher],
+    networks: Networks,
 ) -> RenderFolder:
     """Where this very clip is rendered, or goes on being rendered."""
-    model = networks["denoising_unet"]
+    model = networks.model
+    weights = {
+        "denoising_unet": model,
+        "reference_unet": networks.reference_unet,
+        "landmark_encoder": networks.landmark_encoder,
+        "vae": networks.vae.patcher,
+    }
     settings = render_settings(
         variant_of(model),
         options,
         portrait=portrait,
         conditions=conditions,
-        weights={name: _weights_digest(patcher) for name, patcher in networks.items()},
+        weights={name: _weights_digest(patcher) for name, patcher in weights.items()},
         place=place_of(model.load_device, compute_dtype(model.model.diffusion_model)),
     )
     plan = plan_segments(conditions.num_frames, options, segments.windows)
@@ -154,19 +157,19 @@ def _weights_digest(patcher: ModelPatcher) -> str:
 
 def _denoise(
     folder: RenderFolder,
-    model: ModelPatcher,
-    landmark_encoder: ModelPatcher,
+    networks: Networks,
     conditions: Conditions,
     options: SamplingOptions,
+    preview: ClipPreview,
 ) -> None:
     if folder.num_finished == len(folder.segments):
         return
+    model, landmark_encoder = networks.model, networks.landmark_encoder
     unet, drawn = model.model.diffusion_model, isinstance(conditions.face, DrawnFace)
     dtype, halves = compute_dtype(unet), 2 if options.guidance_scale > 1 else 1
     rows = (options.window_batch or 2) * options.context_frames * halves  # as the sampler does
     memory = activation_bytes(unet.config, rows, conditions.latent_size, dtype)
     load(model, memory, *([landmark_encoder] if drawn else []))
-    progress = Progress()
     make_denoiser = partial(
         Denoiser,
         unet,
@@ -182,8 +185,8 @@ def _denoise(
         variant_of(model),
         options,
         make_denoiser,
-        on_window=progress,
-        on_step=latent_preview_callback(progress, model.load_device),
+        on_window=preview,
+        on_step=preview.on_step,
     )
 
 

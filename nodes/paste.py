@@ -15,6 +15,7 @@ from ..echomimic.motion.retime import fit_track
 from . import types
 from .convert import latents_from_latent
 from .face_crop import feather_input
+from .preview import watched
 from .provenance import HIDDEN, provenance
 from .vae import ComfyVAE
 from .video_file import (
@@ -139,8 +140,8 @@ def _animated(face: object, vae: object | None, fps: float) -> tuple[Iterator[np
         if vae is None:
             raise OptionsError("The face is a latent; connect the vae that decodes it.")
         latents = latents_from_latent(face)
-        chunks = decode_frames(ComfyVAE(vae), latents)
-        return single_frames(to_uint8(chunk) for chunk in chunks), len(latents)
+        chunks = (to_uint8(chunk) for chunk in decode_frames(ComfyVAE(vae), latents))
+        return single_frames(watched(chunks, len(latents), fps)), len(latents)
     if is_image(face):
         return pictures(face), len(face)
     # Files can only be trusted after they were read; a face is small, so that is quickly done.

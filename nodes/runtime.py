@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import comfy.latent_formats
 import comfy.model_management
 import comfy.utils
-import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
 
 
 def load(patcher: ModelPatcher, memory: float = 0, *others: ModelPatcher) -> torch.nn.Module:
@@ -50,17 +47,3 @@ class Progress:
     def preview(self, picture: tuple) -> None:
         """Show a picture, `(format, PIL image, max size)`, without moving the bar."""
         self._bar.update_absolute(*self._last, picture)
-
-
-def latent_preview_callback(
-    progress: Progress, device: torch.device
-) -> Callable[[int, Tensor, Tensor], None]:
-    """An `on_step` callback that shows the clip's first frame, if the user wants previews."""
-    previewer = latent_preview.get_previewer(device, comfy.latent_formats.SD15())
-
-    def show(_step: int, _latents: Tensor, clean: Tensor) -> None:
-        if previewer is not None:
-            first = clean[:1].to(device)  # (1, c, h, w)
-            progress.preview(previewer.decode_latent_to_preview_image("JPEG", first))
-
-    return show

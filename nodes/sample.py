@@ -16,8 +16,9 @@ from . import types
 from .convert import latent_from_latents
 from .model import attend, compute_dtype, variant_of
 from .prepare import Networks, prepare
+from .preview import ClipPreview, clip_preview
 from .provenance import marked
-from .runtime import Progress, latent_preview_callback, load
+from .runtime import load
 
 
 class EchoMimicSampler(io.ComfyNode):
@@ -32,10 +33,10 @@ class EchoMimicSampler(io.ComfyNode):
             search_aliases=["echomimic ksampler", "talking head sampler"],
             inputs=[
                 io.Model.Input("model", tooltip="From EchoMimic Model Loader."),
-                types.ReferenceUNet.Input("reference_unet"),
-                types.LandmarkEncoder.Input("landmark_encoder"),
+                types.ReferenceUNet.Input("reference_unet", tooltip="From the same loader."),
+                types.LandmarkEncoder.Input("landmark_encoder", tooltip="From the same loader."),
                 io.Vae.Input("vae", tooltip="That of the loader, or any of Stable Diffusion 1."),
-                types.Portrait.Input("portrait"),
+                types.Portrait.Input("portrait", tooltip="Who will move; from EchoMimic Portrait."),
                 types.AudioTrack.Input(
                     "audio_track",
                     optional=True,
@@ -148,14 +149,15 @@ class EchoMimicSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         end = choices.pop("landmarks_end", "hold")  # workflows saved before it lack it
         networks = Networks(model, reference_unet, landmark_encoder, vae)
-        options = _options(variant_of(model), **choices)
+        options = sampling_options(variant_of(model), **choices)
         check_sampling(options)
         conditions = prepare(networks, portrait, audio_track, landmarks, end, options.compatibility)
-        latents = _denoise(networks, conditions, options)
+        preview = preview_of(vae, portrait, conditions)
+        latents = _denoise(networks, conditions, options, preview)
         return io.NodeOutput(marked(latent_from_latents(latents), variant_of(model), options))
 
 
-def _options(
+def sampling_options(
     variant: Variant, parity: bool, steps: int, cfg: float, window_batch: int, **choices
 ) -> SamplingOptions:
     """Widgets → options; 0 is the variant's own number of steps and guidance, or automatic."""
@@ -169,7 +171,13 @@ def _options(
     )
 
 
-def _denoise(networks: Networks, conditions: Conditions, options: SamplingOptions) -> torch.Tensor:
+def preview_of(vae, portrait, conditions: Conditions) -> ClipPreview:
+    return clip_preview(vae, portrait.image, conditions.fps)
+
+
+def _denoise(
+    networks: Networks, conditions: Conditions, options: SamplingOptions, preview: ClipPreview
+) -> torch.Tensor:
     model, reference_unet = networks.model, networks.reference_unet
     landmark_encoder, unet = networks.landmark_encoder, model.model.diffusion_model
     dtype, halves = compute_dtype(unet), 2 if options.guidance_scale > 1 else 1
@@ -180,7 +188,6 @@ def _denoise(networks: Networks, conditions: Conditions, options: SamplingOption
     reads = unet.motion_frames > 0  # the frames before each window, with the reference UNet
     others = [landmark_encoder] * drawn + [reference_unet] * reads
     load(model, memory, *others)
-    progress = Progress()
     denoiser = Denoiser(
         unet,
         conditions,
@@ -194,6 +201,6 @@ def _denoise(networks: Networks, conditions: Conditions, options: SamplingOption
         variant_of(model),
         options,
         reference_unet=reference_unet.model if reads else None,
-        on_window=progress,
-        on_step=latent_preview_callback(progress, model.load_device),
+        on_window=preview,
+        on_step=preview.on_step,
     )

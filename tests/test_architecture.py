@@ -28,6 +28,7 @@ LAYERS = (  # each imports only from those before it
     "render_folder",
     "segments",
     "driving",
+    "report",
     "pipeline",
     "puppets",
     "train",
@@ -36,10 +37,14 @@ LAYERS = (  # each imports only from those before it
     "demo",
     "bench_landmarks",
     "bench",
+    "plan_text",
+    "plan",
     "cli_options",
     "cli_progress",
     "cli_info",
     "cli_landmarks",
+    "cli_plan",
+    "cli_report",
     "cli_train",
     "cli",
 )
@@ -52,7 +57,7 @@ COMFYUI = {
     "nodes",
     "server",
 }
-LAZY = {"mediapipe", "cv2", "tensorboard"}
+LAZY = {"mediapipe", "matplotlib", "cv2", "tensorboard"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in SOURCES if path.parent != PACKAGE or path.name[:2] != "__"]
 

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+from PIL import Image
 from support import ROOT
 
 from echomimic.config import PUBLISHED, Compatibility
@@ -55,3 +56,12 @@ def test_links_between_documents_lead_somewhere(document):
     folder = (ROOT / document).parent
     for target in re.findall(r"\]\((?!http)([^)#]+)", text(document)):
         assert (folder / target).exists(), target
+
+
+@pytest.mark.parametrize(("name", "size"), [("icon", (400, 400)), ("banner", (1260, 540))])
+def test_icon_and_banner_have_the_shapes_that_the_registry_asks_for(name, size):
+    """Square of at most 400 pixels, and 21:9; drawn from the SVG beside it."""
+    with Image.open(ROOT / f"docs/images/{name}.png") as picture:
+        assert picture.size == size
+    assert f'width="{size[0]}" height="{size[1]}"' in text(f"docs/images/{name}.svg")
+    assert f"docs/images/{name}.png" in text("pyproject.toml")

@@ -83,6 +83,27 @@ def test_the_folders_of_other_comfyui_packs_are_understood(tmp_path, vae, given)
     assert files.denoising_unet.samefile(tmp_path / "echo_mimic/denoising_unet.pth")
 
 
+@pytest.mark.parametrize("variant", PUBLISHED)
+@pytest.mark.parametrize("vae", ["echo_mimic/vae/diffusion_pytorch_model.safetensors",
+                                 "vae/vae-ft-mse-840000-ema-pruned.safetensors"])  # fmt: skip
+def test_the_whole_folder_of_smthemex_works_as_it_is(tmp_path, variant, vae):
+    """All versions side by side, as docs/coming-from-smthemex.md says."""
+    own = [f"echo_mimic/{name}" for name in OFFICIAL if "vae" not in name]
+    second = ("denoising_unet.pth", "motion_module.pth", "reference_unet.pth", "pose_encoder.pth")
+    unet = ("unet/diffusion_pytorch_model.bin", "unet/config.json")
+    third = ("transformer/config.json", "transformer/diffusion_pytorch_model.safetensors")
+    others = [f"v2/{name}" for name in second] + [*unet, *third]
+    touch(tmp_path, *own, vae, *(f"echo_mimic/{name}" for name in others))
+
+    files = find_models([tmp_path / "echo_mimic"], variant)
+
+    assert files.vae.samefile(tmp_path / vae)
+    assert files.audio_encoder == tmp_path / "echo_mimic/audio_processor/whisper_tiny.pt"
+    for component in ("denoising_unet", "motion_module", "reference_unet", "landmark_encoder"):
+        stem = getattr(PUBLISHED[variant], component)
+        assert getattr(files, component) == tmp_path / f"echo_mimic/{stem}.pth"
+
+
 def test_safetensors_are_preferred_and_the_first_folder_wins(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     touch(first, "reference_unet.pth", "reference_unet.safetensors")

@@ -1,4 +1,4 @@
-"""Draws overview.png and icon.png from the demo's files: `python docs/images/make_images.py`."""
+"""Draws overview.png from the demo's files: `python docs/images/make_images.py`."""
 
 from __future__ import annotations
 
@@ -100,13 +100,5 @@ def overview() -> Sheet:
     return sheet
 
 
-def icon() -> Sheet:
-    """The face alone."""
-    sheet = Sheet((256, 256))
-    sheet.picture(Image.open(ASSETS / "portrait.png").crop((76, 56, 436, 416)), (0, 0, 256, 256))
-    return sheet
-
-
 if __name__ == "__main__":
     overview().save(HERE / "overview.png")
-    icon().save(HERE / "icon.png")

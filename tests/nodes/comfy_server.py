@@ -18,6 +18,7 @@ import av
 START_TIMEOUT = 180  # seconds
 MUTED = 2  # the mode of a node that is switched off
 RUN_TIMEOUT = 300
+MINI_LOADER, MINI_SAMPLER, MINI_DECODER = "1", "7", "8"  # ids in `mini_graph`
 ADDS_A_WIDGET = ("control_after_generate", "image_upload", "video_upload")
 
 
@@ -171,6 +172,36 @@ def api_graph(workflow: dict, node_info: dict, *, muted: bool = False) -> dict:
         widgets = _widget_values(node, node_info[node["type"]])
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": widgets | linked}
     return graph
+
+
+def mini_graph(node_info: dict, *, length: int, steps: int) -> dict:
+    """A graph in API format that needs no file: a puppet animated by the built-in model."""
+    mini = "mini (built in)"
+
+    def node(kind: str, **inputs) -> dict:
+        known = node_info[kind]["input"]
+        specs = known.get("required", {}) | known.get("optional", {})
+        defaults = {name: spec[1]["default"] for name, spec in specs.items()
+                    if len(spec) > 1 and "default" in spec[1]}  # fmt: skip
+        return {"class_type": kind, "inputs": defaults | inputs}
+
+    model, portrait, voice = (MINI_LOADER, 0), ("5", 0), ("4", 0)
+    graph = {
+        MINI_LOADER: node("EchoMimicModelLoader", model=mini),
+        "2": node("EchoMimicAudioEncoderLoader", audio_encoder=mini),
+        "3": node("EchoMimicPuppet", length=length),
+        "4": node("EchoMimicAudioEncode", audio_encoder=("2", 0), audio=("3", 2), fps=25.0),
+        "5": node("EchoMimicPortrait", image=("3", 0), face_box=("3", 1), width=128, height=128),
+        MINI_SAMPLER: node(
+            "EchoMimicSampler", model=model, reference_unet=(MINI_LOADER, 1),
+            landmark_encoder=(MINI_LOADER, 2), vae=(MINI_LOADER, 3), portrait=portrait,
+            audio_track=voice, steps=steps,
+        ),
+        MINI_DECODER: node(
+            "EchoMimicDecodeVideo", latent=(MINI_SAMPLER, 0), vae=(MINI_LOADER, 3), fps=25.0
+        ),
+    }  # fmt: skip
+    return json.loads(json.dumps(graph))  # links are lists
 
 
 def own_files_graph(workflow: dict, node_info: dict) -> dict:

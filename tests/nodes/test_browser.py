@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_server import MUTED, Server
+from comfy_server import MINI_DECODER, MINI_SAMPLER, MUTED, Server, mini_graph
 from conftest import COMFYUI
 from faces import face, poses, track_of
 from PIL import Image
@@ -120,6 +120,13 @@ def opened(use) -> dict:
     return use("workflows.mjs", {}, workflows=WORKFLOWS)
 
 
+@pytest.fixture(scope="module")
+def watched(use, server) -> dict:
+    """What was seen while a clip was sampled and decoded."""
+    graph = mini_graph(server.get("/object_info"), length=14, steps=4)
+    return use("preview.mjs", graph, sampler=MINI_SAMPLER, decoder=MINI_DECODER)
+
+
 def _node(info: dict, kind: str, **inputs) -> dict:
     known = info[kind]["input"]["required"]
     defaults = {name: spec[1].get("default") for name, spec in known.items() if len(spec) > 1}
@@ -228,3 +235,24 @@ def test_keyboard_moves_a_handle(placed):
     before, after = points_of(placed["dragged"]), points_of(placed["keyed"])
     assert after[2] == pytest.approx((before[2][0], before[2][1] - 0.002))
     assert after[:2] + after[3:] == before[:2] + before[3:]
+
+
+def test_whole_clip_plays_on_the_sampler_while_it_is_made(watched):
+    assert watched["pageErrors"] == watched["missing"] == []
+    assert watched["frames"] == "14"
+    assert "left" in watched["left"]
+    assert watched["colours"] > 20  # it shows a picture
+    assert watched["moves"]
+    assert watched["stillPreview"] is False
+
+
+def test_finished_preview_stays_on_the_sampler_and_gives_way_to_the_video(watched):
+    assert watched["leftAfterwards"] == ""
+    assert watched["onDecoder"] == 0
+    assert watched["saved"] == watched["savedBefore"]
+
+
+def test_help_panel_shows_our_page_with_its_picture(watched):
+    assert watched["help"]["title"] == "EchoMimic Sampler"
+    assert watched["help"]["rows"] > 10
+    assert watched["help"]["pictureWidth"] > 100

@@ -1,0 +1,184 @@
+"""What a clip will cost, said before the sampler starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import comfy.model_management
+import folder_paths
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
+
+from ..echomimic.bench import time_decoding
+from ..echomimic.config import SamplingOptions
+from ..echomimic.denoiser import check_sampling
+from ..echomimic.errors import OptionsError
+from ..echomimic.plan import Clip, Machine, Plan, make_plan, measure_window
+from . import types
+from .model import attend, compute_dtype, variant_of
+from .runtime import load
+from .vae import ComfyVAE
+
+
+class EchoMimicPlan(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EchoMimicPlan",
+            display_name="EchoMimic Plan",
+            category="EchoMimic",
+            description="Before you wait: how many windows and model calls a clip takes, how long "
+            "that will be, what memory and disk it needs, and which setting to change if it will "
+            "not fit. Give it the settings of EchoMimic Sampler.",
+            search_aliases=[
+                "echomimic estimate",
+                "how long will it take",
+                "render time",
+                "vram estimate",
+                "memory needed",
+            ],
+            is_output_node=True,
+            not_idempotent=True,
+            inputs=[
+                io.Model.Input("model", tooltip="From EchoMimic Model Loader."),
+                types.Portrait.Input("portrait", tooltip="Its size is that of the video."),
+                types.AudioTrack.Input(
+                    "audio_track", optional=True, tooltip="The voice, whose length counts."
+                ),
+                types.Landmarks.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="Landmarks, whose length counts where there is no voice.",
+                ),
+                io.Vae.Input(
+                    "vae", optional=True, tooltip="To measure how long decoding a frame takes."
+                ),
+                io.Int.Input(
+                    "steps", default=0, min=0, max=1000, tooltip="0: the variant's own number."
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=0.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    tooltip="Above 1 every window is computed twice. 0: the variant's own.",
+                ),
+                io.Combo.Input(
+                    "windows",
+                    options=["open", "looped"],
+                    default="open",
+                    tooltip="How windows lie on the clip.",
+                ),
+                io.Int.Input(
+                    "context_frames",
+                    default=12,
+                    min=1,
+                    max=32,
+                    tooltip="Frames in a window; memory grows with them.",
+                ),
+                io.Int.Input(
+                    "context_overlap",
+                    default=3,
+                    min=0,
+                    max=31,
+                    tooltip="Frames that a window shares with the next; time grows with them.",
+                ),
+                io.Int.Input(
+                    "window_batch",
+                    default=0,
+                    min=0,
+                    max=64,
+                    tooltip="Windows denoised at once. 0: as many as the memory allows.",
+                ),
+                io.Boolean.Input(
+                    "measure",
+                    default=True,
+                    tooltip="Run one window, to tell the time from it. Off: only count.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="plan", tooltip="All of it in words."),
+                io.Float.Output(
+                    display_name="seconds",
+                    tooltip="Time of sampling, and of decoding with a VAE; 0 if not measured.",
+                ),
+                io.Boolean.Output(display_name="fits", tooltip="Whether it fits into memory."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, portrait, measure, audio_track=None, landmarks=None, vae=None, **choices
+    ) -> io.NodeOutput:
+        options = _options(model, **choices)
+        clip = _clip(portrait, audio_track, landmarks)
+        machine = _machine(model)
+        seconds = _seconds(model, vae, options, clip, machine) if measure else {}
+        plan = make_plan(
+            model.model.diffusion_model.config,
+            variant_of(model),
+            options,
+            clip,
+            machine,
+            weight_bytes=int(model.model_size()),
+            **seconds,
+        )
+        text = plan.text()
+        return io.NodeOutput(text, _total(plan), plan.fits, ui=ui.PreviewText(text))
+
+
+def _options(
+    model: ModelPatcher, steps: int, cfg: float, window_batch: int, **choices
+) -> SamplingOptions:
+    options = SamplingOptions.for_variant(
+        variant_of(model),
+        num_inference_steps=steps or None,
+        guidance_scale=cfg or None,
+        window_batch=window_batch or None,
+        **choices,
+    )
+    check_sampling(options)
+    return options
+
+
+def _clip(portrait, audio_track, landmarks) -> Clip:
+    """With a voice, landmarks are fitted to its length."""
+    track = landmarks if audio_track is None else audio_track
+    if track is None:
+        raise OptionsError(
+            "Nothing says how long the clip is; connect an audio_track or landmarks."
+        )
+    return Clip(track.num_frames, track.fps, portrait.crop.size)
+
+
+def _machine(model: ModelPatcher) -> Machine:
+    """What is free here once ComfyUI has made room, as it does before sampling."""
+    device, dtype = model.load_device, compute_dtype(model.model.diffusion_model)
+    machine = Machine.here(device, dtype, folder_paths.get_output_directory())
+    evicted = sum(
+        loaded.model_loaded_memory()
+        for loaded in comfy.model_management.current_loaded_models
+        if loaded.device == device
+    )
+    free = int(comfy.model_management.get_free_memory(device) + evicted)
+    return replace(machine, free_device=free)
+
+
+def _seconds(
+    model: ModelPatcher, vae, options: SamplingOptions, clip: Clip, machine: Machine
+) -> dict[str, float]:
+    seconds = {}
+    if vae is not None:
+        decoding = time_decoding(ComfyVAE(vae), clip.latent_size, machine.device)
+        seconds["seconds_per_decoded_frame"] = decoding
+    load(model)
+    attention = partial(attend, transformer_options=model.model_options["transformer_options"])
+    unet = model.model.diffusion_model
+    window = measure_window(unet, options, clip, machine, attention=attention)
+    return seconds | {"seconds_per_window": window}
+
+
+def _total(plan: Plan) -> float:
+    return (plan.sampling_seconds or 0.0) + (plan.decoding_seconds or 0.0)

@@ -1,0 +1,75 @@
+/** Queues a clip and looks at the previews while it is made; then opens the help of the sampler. */
+
+import { inBrowser } from "./page.mjs";
+
+const CANVAS = 'canvas[aria-label="The clip so far"]';
+
+/** How many different colours are on the canvas, and a number that changes with its content. */
+const look = (canvas) =>
+  canvas.evaluate((element) => {
+    const { width, height } = element;
+    const pixels = element.getContext("2d").getImageData(0, 0, width, height).data;
+    const colours = new Set();
+    let sum = 0;
+    for (let i = 0; i < pixels.length; i += 64) {
+      colours.add((pixels[i] << 16) | (pixels[i + 1] << 8) | pixels[i + 2]);
+      sum = (sum * 31 + pixels[i]) % 1000003;
+    }
+    return { colours: colours.size, sum };
+  });
+
+const savedValues = (page, id) =>
+  page.evaluate((id) => window.app.graph.getNodeById(Number(id)).serialize().widgets_values, id);
+
+await inBrowser(async (page, { graph, sampler, decoder }, seen) => {
+  await page.evaluate((file) => window.app.loadApiJson(file, "test.json"), graph);
+  seen.savedBefore = await savedValues(page, sampler);
+  await page.evaluate(() => {
+    window.ended = false;
+    const end = () => { window.ended = true; };
+    window.app.api.addEventListener("execution_success", end);
+    window.app.api.addEventListener("execution_error", end);
+    window.app.queuePrompt(0, 1);
+  });
+  const canvas = page.locator(CANVAS).first();
+  const holder = page.locator("[data-frames]").first();
+  await holder.waitFor({ state: "attached", timeout: 120000 });
+  seen.frames = await holder.getAttribute("data-frames");
+  seen.left = await holder.getAttribute("data-left");
+  const first = await look(canvas);
+  await page.waitForTimeout(700);
+  const second = await look(canvas);
+  seen.colours = second.colours;
+  seen.moves = first.sum !== second.sum;
+  seen.stillPreview = await page.evaluate(
+    (id) => id in (window.app.nodePreviewImages ?? {}),
+    sampler,
+  );
+  await page.waitForFunction(() => window.ended, null, { timeout: 120000 });
+  await page.waitForTimeout(500);
+  seen.leftAfterwards = await holder.getAttribute("data-left");
+  seen.onDecoder = await page.evaluate((id) => {
+    const { widgets } = window.app.graph.getNodeById(Number(id));
+    return widgets.filter(({ name }) => name === "clip_preview").length;
+  }, decoder);
+  seen.saved = await savedValues(page, sampler);
+  seen.help = await readHelp(page, sampler);
+});
+
+/** What the help panel says of a node. */
+async function readHelp(page, id) {
+  await page.evaluate((id) => {
+    const { canvas, graph } = window.app;
+    canvas.deselectAll();
+    canvas.select(graph.getNodeById(Number(id)));
+  }, id);
+  await page.getByTestId("info-button").click();
+  const help = page.locator(".node-help-content").first();
+  await help.locator("h1").first().waitFor();
+  await page.waitForTimeout(1500); // pictures load
+  return {
+    title: await help.locator("h1").first().innerText(),
+    rows: await help.locator("tr").count(),
+    pictureWidth: await help.locator("img").first().evaluate((image) => image.naturalWidth),
+  };
+}
