@@ -176,8 +176,9 @@ def _timed(call: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
 
 def peak_bytes(device: torch.device) -> int:
     """Most memory in use so far, of the device or, on the CPU, of the process; 0 if unknown."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    backend = getattr(torch, device.type, None)
+    if hasattr(backend, "max_memory_allocated"):  # cuda (ROCm too), xpu
+        return backend.max_memory_allocated(device)
     try:
         import resource
     except ImportError:  # Windows does not have it

@@ -36,7 +36,7 @@ def release_cached_memory(device: torch.device | str) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a device, or the computer, ran out of memory."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if not isinstance(error, RuntimeError):
         return False

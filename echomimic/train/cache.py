@@ -67,7 +67,7 @@ class LatentCache:
     def _encode(self, clip: Clip) -> np.ndarray:
         images = torch.from_numpy(clip.pictures()).movedim(-1, 1) / 127.5 - 1
         parts = []
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+        with torch.autocast(self._vae.device.type, torch.bfloat16, enabled=self._bf16):
             for chunk in images.to(self._vae.device).split(20):
                 posterior = self._vae.encode(chunk).latent_dist
                 parts.append(torch.stack([posterior.mean, posterior.std]).float() * LATENT_SCALE)
