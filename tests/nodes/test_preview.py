@@ -141,7 +141,7 @@ def test_a_network_that_draws_previews_is_asked_for_fewer_frames(pack, monkeypat
     monkeypatch.setattr(preview, "ComfyVAE", Vae)
     monkeypatch.setattr(preview, "explained", lambda *_: 1.0)
     made = preview.clip_preview(None, torch.zeros(3, 64, 64), FPS)
-    drawn = made._draw(torch.zeros(500, 4, 8, 8)[made._shown])
+    drawn = made._draw(torch.zeros(500, 4, 8, 8)[preview.evenly(500, made._most)])
     assert len(drawn) == preview.MOST_DECODED
     assert asked == [(1, 4, 8, 8)] * preview.MOST_DECODED
     assert drawn[0].size == (preview.TILE, preview.TILE // 2)
