@@ -12,6 +12,7 @@ from support import ROOT, in_two_processes
 pytest.importorskip("accelerate")
 
 from accelerate import Accelerator
+from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file, save_file
@@ -174,7 +175,9 @@ def test_the_networks_of_the_paper_train_and_are_exported_whole(folder, tmp_path
 
 
 def test_the_configuration_is_the_one_that_is_tested():
-    config = yaml.safe_load((ROOT / "echomimic/train/fsdp.yaml").read_text())
+    path = ROOT / "echomimic/train/fsdp.yaml"
+    assert load_config_from_file(str(path)).num_processes == 8  # accelerate understands it
+    config = yaml.safe_load(path.read_text())
     assert config["distributed_type"] == "FSDP"
     fsdp = config["fsdp_config"]
     assert fsdp["fsdp_version"] == 2
