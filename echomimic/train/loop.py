@@ -24,6 +24,7 @@ from .ema import EMA
 from .logs import Log
 from .recipe import StageOptions
 from .rounds import Rounds, loaded
+from .sharded import compute_by_autocast, is_sharded, make_whole, spread, spread_state, whole
 from .stage import Stage
 from .stopping import any_process, check_finite, explained, interruptible
 
@@ -56,7 +57,9 @@ def train_stage(
     learnt until then is in the last checkpoint.
     """
     if accelerator is None:
-        AcceleratorState._reset_state()  # stages of one program may differ in precision
+        # Stages of one program may differ in precision; and how processes work together is read
+        # anew, or accelerate would lose the settings of FSDP.
+        AcceleratorState._reset_state(reset_partial_state=True)
         accelerator = Accelerator(mixed_precision=options.mixed_precision)
     with explained(options), interruptible() as interrupted:
         run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
@@ -105,7 +108,10 @@ class Run:
             eps=options.eps,
             weight_decay=options.weight_decay,
         )
+        compute_by_autocast(accelerator)
         self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
+        prepared = dict(stage.module.named_parameters())  # shares of them, where they are spread
+        self._parameters = {name: prepared[name] for name in self._parameters}
         self._ema = EMA(self._parameters, options.ema_decay)  # on the device, as they are by now
         self._settings = _settings(options, fingerprint)
         if accelerator.is_main_process and not resume:
@@ -123,6 +129,7 @@ class Run:
             group["lr"] = rate
         losses = self._accumulate(step)
         norm = self._accelerator.clip_grad_norm_(self._parameters.values(), self._options.clip_norm)
+        norm = whole(norm, keep=True)
         scaled = self._accelerator.scaler is not None  # skips such steps, and lowers its scale
         if not math.isfinite(float(norm)) and not scaled:
             raise TrainingError(
@@ -143,23 +150,28 @@ class Run:
         }
 
     def save(self, done: int) -> None:
-        if not self._accelerator.is_main_process:
-            return
-        state = Checkpoint(done, self._parameters, self._ema.shadow, self._optimizer.state_dict())
-        save_checkpoint(
-            self._folder / "checkpoints", state, self._settings, keep_last=self._options.keep_last
-        )
+        is_main = self._accelerator.is_main_process
+        parts = (self._parameters, self._ema.shadow, self._optimizer.state_dict())
+        state = Checkpoint(done, *(whole(part, keep=is_main) for part in parts))
+        if is_main:
+            folder = self._folder / "checkpoints"
+            save_checkpoint(folder, state, self._settings, keep_last=self._options.keep_last)
 
     def validate(self, done: int) -> None:
-        if self._accelerator.is_main_process:
+        """Nothing where weights are spread: no process has what the stage's figures need."""
+        if self._accelerator.is_main_process and not is_sharded(self._accelerator):
             with self._ema.applied():
                 figures = self._stage.validate(done, self._folder / "validation")
             self.log.write("validation", done, figures)
 
     def export(self) -> None:
-        if self._accelerator.is_main_process:
+        """Write the model files, which is the last that is done: weights are gathered for it."""
+        is_main = self._accelerator.is_main_process
+        if is_main or is_sharded(self._accelerator):
             with self._ema.applied():
-                self._stage.export(self._folder.parent / MODELS)
+                make_whole(self._stage.module, keep=is_main)
+                if is_main:
+                    self._stage.export(self._folder.parent / MODELS)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> int:
         found = load_checkpoint(self._folder / "checkpoints", self._settings)
@@ -167,10 +179,11 @@ class Run:
             return 0
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                parameter.copy_(found.weights[name])
+                parameter.copy_(spread(found.weights[name], parameter))
             for name, average in self._ema.shadow.items():
-                average.copy_(found.averages[name])
-        optimizer.load_state_dict(dict(found.optimizer))
+                average.copy_(spread(found.averages[name], average))
+        parameters = list(self._parameters.values())
+        optimizer.load_state_dict(spread_state(found.optimizer, parameters))
         log.info("Going on after step %d.", found.step)
         return found.step
 
@@ -222,10 +235,11 @@ def _check_parameters(
             f"{halves[0]} is {parameters[halves[0]].dtype}, but only float32 weights can be "
             "optimised; load them as float32 and set mixed_precision instead."
         )
-    if accelerator.distributed_type in SHARDED:
+    if accelerator.distributed_type in SHARDED and not is_sharded(accelerator):
         raise OptionsError(
             f"Training under {accelerator.distributed_type.value} is not supported: checkpoints "
-            "would hold one process's share of the weights; launch it with --multi_gpu (DDP)."
+            "would hold one process's share of the weights; launch it with --multi_gpu (DDP), or "
+            "with the configuration echomimic/train/fsdp.yaml (FSDP, version 2)."
         )
     world = accelerator.num_processes
     if options.batch_size % (world * (options.micro_batch or 1)):
