@@ -121,7 +121,7 @@ def check_clip(condition: Any, variant: Variant, noise: Tensor) -> ClipCondition
             "The EchoMimic model takes its conditions from EchoMimic Conditioning; connect "
             "positive and negative of that node to the sampler."
         )
-    if condition.variant is not variant:
+    if condition.variant != variant:
         raise OptionsError(
             f"The conditions are for the variant {condition.variant.name!r} but the model is "
             f"{variant.name!r}; give EchoMimic Conditioning and the sampler the same model."

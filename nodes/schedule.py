@@ -13,10 +13,10 @@ class StraightLines(CONST, ModelSamplingDiscrete):
     """The schedule of spec 10.2, carried as (1 - s) clip + s noise.
 
     ComfyUI carries such models as clip + sigma noise. Where the signal is zero, as at their first
-    step, sigma would be infinite; it takes 4519 there, which moves the result by up to 0.003 and
-    costs float32 half of its digits. In these units of flow models, whose samplers it knows as
-    well, s is 1 there, and a step of `euler` is a step of DDIM. The network is called at the same
-    timesteps with the same inputs either way.
+    step, sigma would be infinite; it takes 4519 there, which moves the result by up to 0.002 even
+    in float64 and costs float32 half of its digits. In these units of flow models, whose samplers
+    it knows as well, s is 1 there, and a step of `euler` is a step of DDIM. The network is called
+    at the same timesteps with the same inputs either way.
     """
 
     def __init__(self, config: comfy.supported_models_base.BASE) -> None:

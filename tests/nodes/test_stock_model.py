@@ -174,6 +174,23 @@ def test_a_lora_acts_on_attention_and_goes_without_a_trace(
     assert all(torch.equal(weights[k], v) for k, v in clip.model().model_state_dict().items())
 
 
+def test_a_lora_that_comes_with_the_conditions_acts_likewise(clip, management):
+    import comfy.hooks
+    import comfy.sd
+
+    file, _ = lora_for(clip.model())
+    patched = comfy.sd.load_lora_for_models(clip.model(), None, file, 0.5, 0)[0]
+    expected = clip.stock(patched, steps=1)
+    management.unload_all_models()
+    hooks = comfy.hooks.create_hook_lora(file, 0.5, 0)
+    positive, negative, latent = clip.conditioning()
+    hooked = [comfy.hooks.set_hooks_for_conditioning(c, hooks) for c in (positive, negative)]
+
+    made = clip.stock(steps=1, conditions=(*hooked, latent))
+
+    torch.testing.assert_close(made, expected, rtol=0, atol=2e-4)
+
+
 def test_weights_that_are_streamed_give_the_same(clip, management, monkeypatch):
     whole = clip.stock()
     management.unload_all_models()
