@@ -43,10 +43,12 @@ def add_plan(
 
 
 def _plan(options: argparse.Namespace, make_model: MakeModel, make_options: MakeOptions) -> None:
+    from .plan_text import plan_text
+
     if not options.out.is_dir():
         raise OptionsError(f"There is no folder {options.out} to write to; create it.")
     plan = _planned(make_model(options), options, make_options(options))
-    sys.stdout.write(plan.text() + "\n")
+    sys.stdout.write(plan_text(plan) + "\n")
 
 
 def _planned(model: EchoMimic, options: argparse.Namespace, sampling: SamplingOptions) -> Plan:

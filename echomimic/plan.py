@@ -24,7 +24,6 @@ from .denoiser import Denoiser, activation_bytes, choose_window_batch, clip_wind
 from .models.attention import AttentionFunction
 from .models.memory import free_memory
 from .models.unet import UNet
-from .plan_text import plan_text
 
 LATENT_COPIES = 4  # noise, sum, weights, result
 PATIENCE = 5.0  # seconds; a first call that takes longer is measurement enough
@@ -118,10 +117,6 @@ class Plan:
     @property
     def fits(self) -> bool:
         return self.change is None
-
-    def text(self) -> str:
-        """All of it for people, a line each."""
-        return plan_text(self)
 
 
 def make_plan(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .plan import Plan
+from .plan import Plan
 
 MINUTE, HOUR = 60, 3600
 MUCH = 2**30  # bytes of pictures from which on it is worth a word

@@ -15,6 +15,7 @@ from ..echomimic.config import SamplingOptions
 from ..echomimic.denoiser import check_sampling
 from ..echomimic.errors import OptionsError
 from ..echomimic.plan import Clip, Machine, Plan, make_plan, measure_window
+from ..echomimic.plan_text import plan_text
 from . import types
 from .model import attend, compute_dtype, variant_of
 from .runtime import load
@@ -125,7 +126,7 @@ class EchoMimicPlan(io.ComfyNode):
             weight_bytes=int(model.model_size()),
             **seconds,
         )
-        text = plan.text()
+        text = plan_text(plan)
         return io.NodeOutput(text, _total(plan), plan.fits, ui=ui.PreviewText(text))
 
 

@@ -11,7 +11,7 @@ from echomimic.denoiser import Denoiser, sample_clip
 from echomimic.models.unet import UNet
 from echomimic.pipeline import EchoMimic
 from echomimic.plan import Clip, Machine, make_plan, measure_window, random_conditions
-from echomimic.plan_text import duration
+from echomimic.plan_text import duration, plan_text
 
 GIB = 2**30
 FULL = UNetConfig()
@@ -52,7 +52,7 @@ def test_it_counts_the_windows_and_model_calls_that_sampling_makes(num_frames, o
 def test_what_fits_says_so():
     plan = planned()
     assert plan.fits
-    assert plan.text().endswith("It fits.")
+    assert plan_text(plan).endswith("It fits.")
 
 
 def test_more_windows_at_once_need_more_memory_and_fewer_calls():
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_told_what_to_change(free, options, change):
     plan = planned(machine=machine, **options)
     assert plan.change == change
     assert not plan.fits
-    assert change in plan.text()
+    assert change in plan_text(plan)
 
 
 def test_the_change_it_names_helps():
@@ -103,7 +103,7 @@ def test_pictures_in_memory_are_mentioned_where_they_are_many():
 
 def test_a_measured_window_gives_the_time():
     plan = planned()
-    assert "not measured" in plan.text()
+    assert "not measured" in plan_text(plan)
     timed = replace(plan, seconds_per_window=2.0, seconds_per_decoded_frame=0.5)
     assert timed.sampling_seconds == 2.0 * plan.total_windows
     assert duration(timed.sampling_seconds) in timed.text()
