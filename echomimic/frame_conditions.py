@@ -61,7 +61,7 @@ class FrameConditions:
         return {"face": (self._landmark_encoder(images),)}
 
 
-def frame_memory(device: torch.device, given: int | None) -> int:
+def frame_memory(device: torch.device, given: int | None = None) -> int:
     """Bytes on `device` for what is kept of single frames: those given, or a share of the free."""
     if given is not None:
         return given

@@ -16,8 +16,6 @@ from . import __version__
 from .conditions import Conditions, DrawnFace
 from .config import LATENT_STRIDE, SamplingOptions, Variant
 from .denoiser import (
-    MAX_MEMORY,
-    MEMORY_SHARE,
     Denoiser,
     choose_window_batch,
     clip_windows,
@@ -25,8 +23,8 @@ from .denoiser import (
 )
 from .errors import OptionsError, RenderError
 from .fingerprint import digest
+from .frame_conditions import frame_memory
 from .landmarks.portrait import Portrait
-from .models.memory import free_memory
 from .models.vae import VAE, decode_chunk, decode_frames
 from .render_folder import RenderFolder, Segment
 from .sampling.noise import draws_whole_clip
@@ -174,7 +172,7 @@ def decode_segments(vae: VAE, folder: RenderFolder) -> Iterator[Tensor]:
 
 def kept_memory(folder: RenderFolder, device: torch.device) -> int:
     """Bytes that the denoisers of a render keep of single frames, by what was free at its start."""
-    return folder.chosen("memory", lambda: min(MAX_MEMORY, int(MEMORY_SHARE * free_memory(device))))
+    return folder.chosen("memory", partial(frame_memory, device))
 
 
 def _window_batch(folder: RenderFolder, denoiser: Denoiser, options: SamplingOptions) -> int:
