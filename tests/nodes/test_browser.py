@@ -123,7 +123,8 @@ def opened(use) -> dict:
 @pytest.fixture(scope="module")
 def watched(use, server) -> dict:
     """What was seen while a clip was sampled and decoded."""
-    graph = mini_graph(server.get("/object_info"), length=14, steps=4)
+    graph = mini_graph(server.get("/object_info"), length=FRAMES, steps=6)
+    assert server.run(graph).error() is None  # so that only sampler and decoder are left to run
     return use("preview.mjs", graph, sampler=MINI_SAMPLER, decoder=MINI_DECODER)
 
 
@@ -239,7 +240,7 @@ def test_keyboard_moves_a_handle(placed):
 
 def test_whole_clip_plays_on_the_sampler_while_it_is_made(watched):
     assert watched["pageErrors"] == watched["missing"] == []
-    assert watched["frames"] == "14"
+    assert watched["frames"] == str(FRAMES)
     assert "left" in watched["left"]
     assert watched["colours"] > 20  # it shows a picture
     assert watched["moves"]
