@@ -13,6 +13,7 @@ LATENT_STRIDE = 8  # pixels per latent cell along each axis
 AUDIO_RATE = 16_000  # Hz, of the audio encoder's input
 STATES_PER_SECOND = 50  # audio encoder states, spec 5.4
 MAX_SEED = 2**64 - 1
+MAX_LAYERS, MAX_WIDTH = 64, 2**16  # of any network, as a guard against files that lie
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class UNetConfig:
     audio_position_code: bool = False  # tells which audio token is how far from the frame, likewise
 
     def __post_init__(self) -> None:
+        places = 1 if self.motion is None else self.motion.max_frames
+        _check_size("UNet", (*self.channels, self.audio_dim or 1, places), self.layers_per_level)
         if len(self.channels) != len(self.attention):
             raise OptionsError(
                 f"A UNet needs one attention flag per level: {self.channels=}, {self.attention=}."
@@ -91,6 +94,9 @@ class LandmarkEncoderConfig:
     # at an eighth of the size and less; "area" averages them.
     drawing: Literal["linear", "area"] = "linear"
 
+    def __post_init__(self) -> None:
+        _check_size("landmark encoder", (*self.channels, self.out_channels), len(self.channels))
+
 
 @dataclass(frozen=True)
 class AudioEncoderConfig:
@@ -101,6 +107,18 @@ class AudioEncoderConfig:
     num_heads: int = 6
     num_layers: int = 4
     max_states: int = 1500
+
+    def __post_init__(self) -> None:
+        _check_size("audio encoder", (self.width, self.num_mels, self.max_states), self.num_layers)
+
+
+def _check_size(network: str, widths: tuple[int, ...], layers: int) -> None:
+    """Raise `OptionsError` for sizes that no network has, which would take forever to build."""
+    if not 1 <= layers <= MAX_LAYERS or not all(1 <= width <= MAX_WIDTH for width in widths):
+        raise OptionsError(
+            f"The {network} has 1 to {MAX_LAYERS} layers and widths of 1 to {MAX_WIDTH}, not "
+            f"{layers} and {widths}."
+        )
 
 
 @dataclass(frozen=True)

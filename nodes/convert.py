@@ -24,7 +24,9 @@ from ..echomimic.media.sound import Audio
 
 
 def picture_from_image(image: Tensor) -> np.ndarray:
-    """The first picture of an IMAGE → uint8 (H, W, 3)."""
+    """The first picture of an IMAGE → uint8 (H, W, 3); raises `MediaError` without one."""
+    if not image.numel():
+        raise MediaError("The connected image holds no picture; connect one that does.")
     pixels = image[0].float().cpu()  # (H, W, c)
     pixels = pixels.expand(-1, -1, 3) if pixels.shape[-1] == 1 else pixels[..., :3]
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -53,7 +55,12 @@ def pictures_from_image(image: Tensor) -> Tensor:
 
 
 def plane_from_mask(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The first mask of a MASK, brought to `size` (height, width) → float32 (H, W) in 0..1."""
+    """The first mask of a MASK, brought to `size` (height, width) → float32 (H, W) in 0..1.
+
+    Raises `MediaError` without one.
+    """
+    if not mask.numel():
+        raise MediaError("The connected mask is empty; connect one of the picture's size.")
     plane = mask.reshape(-1, *mask.shape[-2:])[:1, None].float().cpu()  # (1, 1, H, W)
     if plane.shape[-2:] != size:
         plane = F.interpolate(plane, size, mode="bilinear", antialias=True)
@@ -89,6 +96,8 @@ def latents_from_latent(latent: dict[str, Tensor]) -> Tensor:
             f"The latent has the shape {shape}, which is not of this family; "
             "connect the one that EchoMimic Sampler returns."
         )
+    if not samples.numel():
+        raise OptionsError("The latent holds no frames; connect one that EchoMimic Sampler made.")
     return samples * LATENT_SCALE
 
 
@@ -97,6 +106,7 @@ def box_from_bounding_boxes(boxes: Any) -> FaceBox:
     found = [
         (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
         for box in _dicts(boxes)
+        if box.keys() >= {"x", "y", "width", "height"}
     ]
     if not found:
         raise OptionsError("The connected face_box holds no box; disconnect it to detect the face.")

@@ -1,4 +1,4 @@
-"""Model files, found and named through ComfyUI's folders only."""
+"""Files that widgets name, found and made in ComfyUI's folders only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ..echomimic.config import PUBLISHED
-from ..echomimic.errors import WeightsError
+from ..echomimic.errors import OptionsError, WeightsError
 from ..echomimic.weights.files import find_mini, foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
@@ -59,7 +59,9 @@ def resolve(name: str, component: str = "denoising_unet") -> Path:
     """
     if name == MINI:
         return getattr(find_mini(), component)
-    path = folder_paths.get_full_path(FOLDER, name)
+    names = folder_paths.get_filename_list(FOLDER)
+    listed = name.replace("\\", "/") in {known.replace("\\", "/") for known in names}
+    path = folder_paths.get_full_path(FOLDER, name) if listed else None
     if path is None:
         folders = ", ".join(map(str, model_folders()))
         raise WeightsError(
@@ -67,6 +69,39 @@ def resolve(name: str, component: str = "denoising_unet") -> Path:
             "then press R to refresh the lists."
         )
     return Path(path)
+
+
+def new_file(
+    prefix: str, folder: str, suffix: str, size: tuple[int, int] = (0, 0)
+) -> tuple[Path, str]:
+    """A free path in ComfyUI's folder "output" or "temp", numbered as Save Image does; and the
+    subfolder it is in. `size` is what %width% and %height% in the prefix stand for.
+
+    Raises `OptionsError` for a prefix that leads out of the folder, also by a link, or that the
+    file system does not take.
+    """
+    root = folder_paths.get_directory_by_type(folder)
+    if not within(root, prefix):
+        raise OptionsError(
+            f"The filename_prefix {prefix!r:.80} lies outside the {folder} folder of ComfyUI; "
+            "choose a name in it."
+        )
+    try:
+        place, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, *size)
+    except (OSError, ValueError) as error:
+        raise OptionsError(
+            f"The filename_prefix {prefix!r:.80} cannot be used ({error!s:.80}); choose another."
+        ) from error
+    return Path(place, f"{name}_{counter:05}_{suffix}"), subfolder
+
+
+def within(folder: str, name: str) -> bool:
+    """Whether a name below a folder stays there once links are followed."""
+    try:
+        root = os.path.realpath(folder)
+        return os.path.commonpath((root, os.path.realpath(os.path.join(root, name)))) == root
+    except ValueError:  # a zero byte, characters no file has, or another drive of Windows
+        return False
 
 
 def _existing(wanted: Callable[[Path], bool]) -> list[str]:

@@ -15,7 +15,7 @@ from ..echomimic.landmarks.track import LandmarkTrack
 from . import files, types
 from .convert import faces_from_face_landmarks, frames_from_image
 from .runtime import Progress
-from .video_file import video_frames
+from .video_file import frame_rate, video_frames
 
 
 class EchoMimicLandmarkExtract(io.ComfyNode):
@@ -102,7 +102,7 @@ class EchoMimicLandmarkExtract(io.ComfyNode):
 
 
 def _from_video(video: io.Video.Type, fps: float, options: dict[str, Any]) -> LandmarkTrack:
-    rate = fps or float(video.get_frame_rate())
+    rate = fps or frame_rate(video)
     frames = video_frames(video, rate, on_progress=Progress())
     return extract_track(frames, fps=rate, landmarker=_landmarker(), **options)
 

@@ -18,6 +18,7 @@ from ..echomimic.landmarks.track import LandmarkTrack
 from ..echomimic.landmarks.track_file import save_track
 from . import types
 from .convert import image_from_frames, image_from_pictures, picture_from_image
+from .files import new_file, within
 from .runtime import Progress
 
 SUFFIXES = (".npz", ".npy")
@@ -25,7 +26,10 @@ FIRST_POSE = "0.pkl"  # in each directory of the official code
 
 
 def landmark_files() -> list[str]:
-    """Files and official directories in ComfyUI's input folder, then those in its output folder."""
+    """Files and official directories in ComfyUI's input folder, then those in its output folder.
+
+    Links that lead out of these folders are left out, as ComfyUI itself does not follow them.
+    """
     given = _found(folder_paths.get_input_directory())
     made = _found(folder_paths.get_output_directory())
     return [*given, *(f"{name} [output]" for name in made)]
@@ -45,7 +49,11 @@ def _found(folder: str) -> list[str]:
     names = folder_paths.recursive_search(folder)[0]
     files = [name for name in names if name.endswith(SUFFIXES)]
     directories = [os.path.dirname(name) for name in names if os.path.basename(name) == FIRST_POSE]
-    return sorted(name.replace(os.sep, "/") for name in [*files, *directories] if name)
+    return sorted(
+        name.replace(os.sep, "/")
+        for name in [*files, *directories]
+        if name and within(folder, name)
+    )
 
 
 class EchoMimicLandmarkLoad(io.ComfyNode):
@@ -134,10 +142,7 @@ class EchoMimicLandmarkSave(io.ComfyNode):
 
     @classmethod
     def execute(cls, landmarks, filename_prefix) -> io.NodeOutput:
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory()
-        )
-        path = Path(folder) / f"{name}_{counter:05}_.npz"
+        path, subfolder = new_file(filename_prefix, "output", ".npz")
         save_track(landmarks, path)
         said = (
             f"{Path(subfolder, path.name).as_posix()}: {landmarks.num_frames} frames, "

@@ -21,6 +21,7 @@ from .vae import ComfyVAE
 from .video_file import (
     file_inputs,
     first_picture,
+    frame_rate,
     is_image,
     pictures,
     save_video,
@@ -127,7 +128,7 @@ class EchoMimicPasteBack(io.ComfyNode):
 def _own_rate(*sources: object) -> float:
     for source in sources:
         if isinstance(source, Input.Video):
-            return float(source.get_frame_rate())
+            return frame_rate(source)
     raise OptionsError(
         "No video is connected that tells the frame rate: set fps, best by connecting it from "
         "EchoMimic Audio Encode or from the landmarks."

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 import numpy as np
 from comfy_api.latest import Input, InputImpl, io, ui
 from torch import Tensor
 
 from ..echomimic.errors import MediaError
-from ..echomimic.media.frames import read_frames, video_info
+from ..echomimic.media.frames import READ_ERRORS, read_frames, video_info
 from ..echomimic.media.provenance import Provenance
 from ..echomimic.media.sound import Sound
 from ..echomimic.media.video import write_video
 from .convert import audio_from_comfy, frames_from_image
+from .files import new_file
 from .runtime import Progress
 
 OnProgress = Callable[[int, int], None]
@@ -78,7 +78,7 @@ def save_video(
     is written to first.
     """
     folder = io.FolderType.output if file["save_output"] else io.FolderType.temp
-    path, subfolder = _new_file(file["filename_prefix"], folder, *size)
+    path, subfolder = new_file(file["filename_prefix"], folder.value, ".mp4", size)
     with written_at(path) as place:
         write_video(
             place,
@@ -106,7 +106,10 @@ def video_frames(
     if source is not None:
         yield from read_frames(source, fps=fps, on_progress=on_progress)
         return
-    parts = video.get_components()
+    if fps is not None and not 0 < fps < math.inf:
+        raise MediaError(f"A video cannot be read at {fps} fps; give a positive frame rate.")
+    with _explained():
+        parts = video.get_components()
     rate = float(parts.frame_rate)
     step = rate / (fps or rate)
     total = max(1, round(len(parts.images) / step))
@@ -124,7 +127,8 @@ def sound_of(source: dict[str, Any] | Input.Video | None) -> Sound | None:
     file = _whole_file(source)
     if isinstance(file, str):
         return Path(file) if video_info(file).has_audio else None
-    audio = source.get_components().audio
+    with _explained():
+        audio = source.get_components().audio
     return None if audio is None or not audio["waveform"].numel() else audio_from_comfy(audio)
 
 
@@ -146,19 +150,29 @@ def is_image(source: object) -> bool:
     return isinstance(source, Tensor)
 
 
+def frame_rate(video: Input.Video) -> float:
+    """Frames per second of a VIDEO; raises `MediaError`."""
+    with _explained():
+        return float(video.get_frame_rate())
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """ComfyUI opens the file of a VIDEO no sooner than it is asked something."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise MediaError(
+            f"The connected video cannot be read ({error!s:.200}); choose another or convert it "
+            "to MP4."
+        ) from error
+
+
 def _whole_file(video: Input.Video) -> str | BytesIO | None:
     """The file of a VIDEO, if all of it is meant."""
     if not isinstance(video, InputImpl.VideoFromFile):
         return None  # encoding what is in memory would cost time and quality
     whole = InputImpl.VideoFromFile(video.get_stream_source())
-    trimmed = abs(whole.get_duration() - video.get_duration()) > SAME_LENGTH
+    with _explained():
+        trimmed = abs(whole.get_duration() - video.get_duration()) > SAME_LENGTH
     return None if trimmed else video.get_stream_source()
-
-
-def _new_file(prefix: str, folder: io.FolderType, width: int, height: int) -> tuple[Path, str]:
-    """A free path below a folder of ComfyUI, and its subfolder; refuses to leave the folder."""
-    root = folder_paths.get_directory_by_type(folder.value)
-    place, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, root, width, height
-    )
-    return Path(os.path.join(place, f"{name}_{counter:05}_.mp4")), subfolder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Video = Path | str | BinaryIO
 OnProgress = Callable[[int, int], None]  # frames done, frames expected
+READ_ERRORS = (FFmpegError, ValueError, ArithmeticError, LookupError)  # of damaged videos
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ def read_frames(
     """
     with _opened(video) as stream:
         name, own_rate = video_name(video), _rate(stream)
-        rate = own_rate if fps is None else Fraction(fps).limit_denominator(100_000)
-        if rate <= 0:
+        usable = fps is None or 0 < fps < math.inf
+        rate = own_rate if fps is None or not usable else Fraction(fps).limit_denominator(100_000)
+        if not usable or rate <= 0:
             raise MediaError(f"{name} cannot be read at {fps} fps; give a positive frame rate.")
         duration = _duration(stream)
         expected = 0 if duration is None else round(duration * rate)
@@ -118,7 +121,8 @@ def _opened(video: Video) -> Iterator[av.VideoStream]:
     # file: a name with a colon is no protocol
     source = f"file:{video}" if isinstance(video, str | Path) else video
     try:
-        with av.open(source) as container:
+        # replace: old files have titles in any encoding
+        with av.open(source, metadata_errors="replace") as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise MediaError(f"{name} holds no video; choose a file with pictures.")

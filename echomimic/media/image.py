@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,14 @@ _DAMAGED = (
     RuntimeError,
     SyntaxError,
     ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
 )
 _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 

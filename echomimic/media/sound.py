@@ -91,10 +91,13 @@ def _opened(path: Path) -> Iterator[av.AudioStream]:
     if not path.is_file():
         raise MediaError(f"There is no sound file {path}; check the path.")
     try:
-        with av.open(f"file:{path}") as container:  # file: a name with a colon is no protocol
+        # file: a name with a colon is no protocol; replace: old files have titles in any encoding
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             stream = container.streams.best("audio")
             if stream is None:
                 raise MediaError(f"{path.name} holds no sound; choose a file with a sound track.")
+            if stream.codec_context is None:
+                raise MediaError(f"{path.name} uses a codec that FFmpeg lacks; convert it to WAV.")
             yield stream
     except FFmpegError as error:
         raise MediaError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -72,6 +73,10 @@ def write_video(  # noqa: PLR0913 (each is a choice of its own)
     """
     path = Path(path)
     check_output(path)
+    if num_frames < 1:
+        raise MediaError(f"The video {path.name} would have no frames; give it at least one.")
+    if not 1 / 1001 <= fps < math.inf:
+        raise MediaError(f"The video {path.name} cannot have {fps} fps; give a positive number.")
     rate = Fraction(fps).limit_denominator(1001)  # 24000/1001 stays exact
     with _replacing(path) as temporary, _Encoder(temporary, path, rate, size, crf) as encoder:
         encoder.say(provenance)

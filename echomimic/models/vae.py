@@ -31,6 +31,7 @@ VAE_CONFIG: dict[str, Any] = {  # sd-vae-ft-mse
 MAX_CHUNK = 8  # frames per decoder call; more is not faster (spec 12.2, E7)
 CPU_BUDGET = 512 * 1024**2  # bytes per decoder call on a CPU, which gains nothing from long chunks
 MEMORY_SHARE = 0.5  # of the free memory; the rest is left to the encoder and to other programs
+MAX_LAYERS = 16  # per level
 LIVE_LAYERS = 8  # full-size layers of the second width that a decoder call keeps at its peak
 
 
@@ -92,6 +93,9 @@ def make_vae(config: dict[str, Any] | None = None) -> AutoencoderKL:
     from diffusers import AutoencoderKL  # absent from ComfyUI, which brings a VAE of its own
 
     config = VAE_CONFIG if config is None else config
+    layers = config.get("layers_per_block", 1)
+    if not 1 <= layers <= MAX_LAYERS:  # building them would not end
+        raise OptionsError(f"layers_per_block must be 1 to {MAX_LAYERS}, not {layers}.")
     return AutoencoderKL(**{k: v for k, v in config.items() if not k.startswith("_")})
 
 
@@ -106,9 +110,10 @@ def rename_deprecated_attention(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def rename_single_file(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """diffusers' names for a VAE in the layout of single-file checkpoints, such as
     `vae-ft-mse-840000`; a state that is in diffusers' layout already is returned as it is."""
-    if not any(key.startswith("decoder.up.") for key in state):
+    numbers = [int(m[1]) for key in state if (m := re.match(r"decoder\.up\.(\d{1,3})\.", key))]
+    if not numbers:
         return state
-    levels = 1 + max(int(m[1]) for k in state if (m := re.match(r"decoder\.up\.(\d+)\.", k)))
+    levels = 1 + max(numbers)
     names = {key: _rename(_reverse_level(key, levels), _SINGLE_FILE) for key in state}
     return {name: _linear(name, state[key]) for key, name in names.items()}
 
@@ -203,5 +208,5 @@ def _reverse_level(key: str, levels: int) -> str:
 
 
 def _linear(name: str, weight: Tensor) -> Tensor:
-    is_attention = ".attentions." in name and weight.ndim == 4
+    is_attention = ".attentions." in name and weight.shape[2:] == (1, 1)
     return weight[:, :, 0, 0] if is_attention else weight

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -16,6 +18,10 @@ T = TypeVar("T")
 
 STAGES = ("vae", "decoder", "audio", "stage1", "stage2")
 RECIPES = Path(__file__).parent / "recipes"  # those that come with the package
+YAML_ERRORS = (  # what the parser raises for texts that are no YAML or break its own types
+    yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError,
+    RecursionError,
+)  # fmt: skip
 COUNTS = ("steps", "batch_size", "micro_batch", "log_every", "save_every", "keep_last")
 COUNTS_OR_NONE = ("warmup_steps", "validate_every", "workers")
 
@@ -94,8 +100,8 @@ def read_recipe(path: Path | str) -> Recipe:
         raise OptionsError(
             f"{path} cannot be read ({error.strerror}); give a recipe file or one of {names}."
         ) from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
+    except YAML_ERRORS as error:
+        reason = " ".join(str(error).split())[:300]
         raise OptionsError(f"{path} is not valid YAML ({reason}); correct it.") from None
     if not isinstance(values, Mapping):
         raise OptionsError(f"{path} is not a recipe: it must be a mapping of settings.")
@@ -114,7 +120,7 @@ def strict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     kind than expected, or that the dataclass refuses.
     """
     hints, known = get_type_hints(kind), {item.name: item for item in fields(kind)}
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(set(values) - set(known), key=str)
     if unknown:
         raise OptionsError(f"{where} has no setting {unknown[0]!r}; it has {', '.join(known)}.")
     for name, item in known.items():
@@ -146,20 +152,22 @@ def _fitted(kind: Any, value: Any, where: str) -> Any:
         value = _number(value)  # YAML reads `1e-5`, without a point, as text
     fits = value in arguments if origin is Literal else _is(origin or kind, value)
     if not fits:
-        raise OptionsError(f"{where} must be {_said(kind)}, not {value!r}.")
+        raise OptionsError(f"{where} must be {_said(kind)}, not {reprlib.repr(value):.80}.")
     return value
 
 
 def _number(value: int | str) -> float | int | str:
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return value
 
 
 def _is(kind: Any, value: Any) -> bool:
     if kind is Any:
         return True
+    if kind is float and isinstance(value, float):
+        return math.isfinite(value)
     return isinstance(value, Mapping) if kind is dict else type(value) is kind
 
 

@@ -15,7 +15,7 @@ def describe(shapes: Shapes) -> str | None:
     if "conv_in.weight" in shapes and "time_embedding.linear_1.weight" in shapes:
         return _describe_unet(shapes)
     if "conv_in.weight" in shapes and "blocks.0.weight" in shapes:
-        channels = shapes["conv_in.weight"][1]
+        channels = _inputs(shapes["conv_in.weight"])
         return f"a landmark encoder (face_locator) for {channels}-channel images"
     marks = {
         "encoder.conv_in.weight": "a VAE",
@@ -37,6 +37,11 @@ def _describe_unet(shapes: Shapes) -> str:
         return "a reference UNet"
     if any(".motion_modules." in key for key in shapes):
         return "a denoising UNet with its motion modules"
-    if context[1] > ECHOMIMIC_AUDIO_WIDTH:
+    if _inputs(context) > ECHOMIMIC_AUDIO_WIDTH:
         return "a Stable Diffusion UNet"
     return "a denoising UNet"
+
+
+def _inputs(shape: tuple[int, ...]) -> int:
+    """The width that a layer takes; 0 for what is no weight of a layer."""
+    return shape[1] if len(shape) > 1 else 0

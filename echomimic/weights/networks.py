@@ -95,8 +95,8 @@ def read_audio_encoder(path: Path | None, **options: Any) -> Network:
     component = "audio_encoder"
     state, metadata = read_state(path)
     config = None if "dims" in metadata else audio_config(path, metadata)
-    config = config or _described_audio(path, state, metadata)  # OpenAI's file describes itself
     with explained_settings(path):
+        config = config or _described_audio(path, state, metadata)  # OpenAI's describes itself
         model = AudioEncoder(config, device="meta", **options)
     random, state = is_random(path, metadata, component), encoder_state(state)
     return Network(component, model, config, state, (path,), random)

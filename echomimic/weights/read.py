@@ -93,12 +93,21 @@ def _tensors(content: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, str
     metadata = {}
     if isinstance(content, Mapping):
         if isinstance(content.get("dims"), Mapping):
-            metadata["dims"] = json.dumps(dict(content["dims"]))
+            metadata["dims"] = _as_json(content["dims"], path)
         content = next((content[key] for key in WRAPPERS if key in content), content)
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{path} is not a checkpoint: it holds no named tensors.")
     for name, value in content.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             kind = type(value).__name__
-            raise WeightsError(f"{path} is not a checkpoint: its entry {name!r} is a {kind}.")
+            raise WeightsError(f"{path} is not a checkpoint: its entry {name!r:.80} is a {kind}.")
     return dict(content), metadata
+
+
+def _as_json(dims: Mapping[Any, Any], path: Path) -> str:
+    try:
+        return json.dumps(dict(dims))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a Whisper checkpoint: its dims are no numbers ({error})."
+        ) from error

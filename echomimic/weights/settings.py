@@ -64,7 +64,7 @@ def file_note(path: Path, metadata: Mapping[str, str], component: str) -> dict[s
     try:
         note = json.loads(metadata[METADATA_KEY])
         found = note["component"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsError(
             f"The metadata of {path} cannot be understood ({error}); convert it again."
         ) from error
@@ -175,6 +175,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read as JSON ({error}); correct it.") from error
     return content if isinstance(content, dict) else {}
