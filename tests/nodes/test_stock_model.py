@@ -212,7 +212,8 @@ def test_weights_of_half_size_compute_in_what_the_device_can(pack, clip, monkeyp
     assert network.get_dtype_inference() == torch.float32
     made, exact = half.stock(), clip.stock()
     error = (made - exact).square().mean().sqrt() / exact.std()
-    assert 0 < error < 0.15
+    assert error < 0.15
+    assert (error > 0) == (option == "bf16_unet")  # the files are fp16: that loses nothing
 
 
 def test_memory_is_asked_for_by_window(pack, management, monkeypatch):
