@@ -321,10 +321,10 @@ def test_settings_of_a_vae(tmp_path, edits):
 # --- text ---------------------------------------------------------------------------------------
 
 
-@cases(250)
-@given(st.sampled_from(("mini", "full")), words(YAML_TOKENS), EDITS)
-def test_recipes(tmp_path, name, edits, damage):
-    text = reworded((RECIPES / f"{name}.yaml").read_bytes(), edits)
+@cases(150)
+@given(words(YAML_TOKENS), EDITS)
+def test_recipes(tmp_path, edits, damage):
+    text = reworded((RECIPES / "full.yaml").read_bytes(), edits)  # short: YAML is read slowly
     ends_well(read_recipe, written(tmp_path / "r.yaml", damaged(text, damage[2:])))
 
 

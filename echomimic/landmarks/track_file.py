@@ -112,8 +112,9 @@ def _check_version(arrays: dict[str, np.ndarray], path: Path) -> None:
             f"{', '.join(sorted(arrays)) or 'nothing'}; import it instead of loading it."
         )
     if version.shape or version.dtype.kind not in "iu" or version != VERSION:
+        said = " ".join(str(version).split())[:20]
         raise LandmarkError(
-            f"The landmark track {path.name} has the format version {version}, this EchoMimic "
+            f"The landmark track {path.name} has the format version {said}, this EchoMimic "
             f"reads {VERSION}; update EchoMimic or extract the track again."
         )
 
