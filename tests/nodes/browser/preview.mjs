@@ -64,9 +64,9 @@ async function readHelp(page, id) {
   await page.evaluate((id) => {
     const { canvas, graph } = window.app;
     canvas.deselectAll();
-    canvas.select(graph.getNodeById(Number(id)));
+    canvas.selectItems([graph.getNodeById(Number(id))]);
   }, id);
-  await page.getByTestId("info-button").click();
+  await page.getByTestId("info-button").dispatchEvent("click"); // panels may lie over it
   const help = page.locator(".node-help-content").first();
   await help.locator("h1").first().waitFor();
   await page.waitForTimeout(1500); // pictures load
