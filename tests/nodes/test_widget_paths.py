@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from node_values import WHISPER, World, module, node_ids
+from node_values import WHISPER, World, module, node_ids, tensor
 
 EXTENSIONS = {".pth", ".pt", ".safetensors"}
 
@@ -98,6 +98,13 @@ def test_landmarks_that_a_link_brings_in_from_elsewhere_are_neither_offered_nor_
 # --- what is saved ------------------------------------------------------------------------------
 
 
+FITTING = {  # to one another and to the crop of `World`
+    "fps": 10.0,
+    "face": tensor((2, 64, 64, 3), "noise"),
+    "original": tensor((1, 48, 40, 3), "noise"),
+}
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("node", node_ids())
 def test_nothing_is_saved_outside_of_the_output_folder(pack, world, folders, node):
@@ -105,7 +112,7 @@ def test_nothing_is_saved_outside_of_the_output_folder(pack, world, folders, nod
     if "filename_prefix" not in inputs:
         pytest.skip("it saves nothing under a name")
     (folders / "output/link").symlink_to(folders / "outside")
-    values = world.usual(node, **({"fps": 10.0} if "fps" in inputs else {}))
+    values = world.usual(node, **{key: FITTING[key] for key in inputs & FITTING.keys()})
     if values is None:
         pytest.skip("node_values.py knows no values for it")
 
