@@ -67,6 +67,7 @@ def picture(kind):
 
 @cases(300)
 @given(st.sampled_from(PICTURES), EDITS)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_pictures(tmp_path, kind, edits):
     path = written(tmp_path / "picture", damaged(picture(kind), edits))
     image = ends_well(read_image, path)

@@ -137,8 +137,8 @@ def config_from_state(state: dict[str, Any]) -> AudioEncoderConfig:
     Tensors do not tell the number of heads, so without `dims` only published widths are known.
     Raises `WeightsError` for other widths and for what is no Whisper encoder.
     """
-    if "dims" in state:
-        dims = state["dims"]
+    dims = state.get("dims")
+    if isinstance(dims, dict):
         return AudioEncoderConfig(
             num_mels=dims["n_mels"],
             width=dims["n_audio_state"],

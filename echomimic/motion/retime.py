@@ -32,8 +32,7 @@ def fit_track(
         raise OptionsError(f"A track cannot end in {end!r}; choose {', '.join(ENDS)}.")
     if num_frames < 1:
         raise OptionsError(f"A clip needs at least one frame, not {num_frames}.")
-    if not 0 < fps < math.inf:
-        raise OptionsError(f"fps must be a positive number, not {fps}.")
+    _check_fps(fps)
     if end == "cut":
         num_frames = min(num_frames, num_frames_lasting(track, fps))
     positions = np.arange(num_frames) * (track.fps / fps)  # in frames of the track
@@ -46,8 +45,14 @@ def part_of_track(track: LandmarkTrack, start: int, stop: int) -> LandmarkTrack:
 
 
 def num_frames_lasting(track: LandmarkTrack, fps: float) -> int:
-    """Frames at `fps` that begin while the track lasts."""
+    """Frames at `fps` that begin while the track lasts; raises `OptionsError` for odd rates."""
+    _check_fps(fps)
     return max(1, math.ceil(track.duration * fps - 1e-6))
+
+
+def _check_fps(fps: float) -> None:
+    if not 0 < fps < math.inf:
+        raise OptionsError(f"fps must be a positive number, not {fps}.")
 
 
 def change_speed(track: LandmarkTrack, speed: float) -> LandmarkTrack:

@@ -56,5 +56,6 @@ def _between(frequencies: np.ndarray, band: tuple[float, float]) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray, seconds: float) -> np.ndarray:
-    window = np.hanning(round(2 * seconds * RATE) + 1)[1:-1]
-    return np.convolve(values, window / window.sum(), mode="same")
+    window, count = np.hanning(round(2 * seconds * RATE) + 1)[1:-1], len(values)
+    values = np.pad(values, (0, max(0, len(window) - count)))  # "same" is as long as the longer one
+    return np.convolve(values, window / window.sum(), mode="same")[:count]
