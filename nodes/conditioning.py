@@ -35,10 +35,10 @@ class EchoMimicConditioning(io.ComfyNode):
                     tooltip="From EchoMimic Model Loader, before LoRAs and other patches, which "
                     "concern the sampler alone.",
                 ),
-                types.ReferenceUNet.Input("reference_unet"),
-                types.LandmarkEncoder.Input("landmark_encoder"),
+                types.ReferenceUNet.Input("reference_unet", tooltip="From the same loader."),
+                types.LandmarkEncoder.Input("landmark_encoder", tooltip="From the same loader."),
                 io.Vae.Input("vae", tooltip="That of the loader, or any of Stable Diffusion 1."),
-                types.Portrait.Input("portrait"),
+                types.Portrait.Input("portrait", tooltip="Who will move; from EchoMimic Portrait."),
                 types.AudioTrack.Input(
                     "audio_track",
                     optional=True,

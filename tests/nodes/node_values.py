@@ -228,7 +228,7 @@ def widget(item, kind):
         return st.sampled_from(list(item.options) or [""])
     if kind == "STRING":
         return st.one_of(st.just(item.default or ""), st.sampled_from(TEXTS), st.text(max_size=12))
-    most = min(item.max, CAPS.get(item.id, item.max))
+    most = max(item.min, min(item.max, CAPS.get(item.id, item.max)))
     usual = [value for value in (item.min, item.default, most) if item.min <= value <= most]
     if kind == "INT":
         return st.one_of(st.sampled_from(usual), st.integers(item.min, most))
