@@ -48,7 +48,7 @@ def arguments(base: Path, name: str, frames: int) -> list[str]:
     return [
         "animate", "--models", str(base / "models"), "--variant", VARIANT, "--device", "cpu",
         "--portrait", str(PORTRAIT), "--audio", str(VOICE), "--out", str(base / f"{name}.mp4"),
-        "--face-box", *map(str, FACE_BOX), "--size", "32", "--length", str(frames), "--steps", "2",
+        "--face-box", *map(str, FACE_BOX), "--size", "64", "--length", str(frames), "--steps", "2",
         "--context-frames", "6", "--context-overlap", "2", "--segment-windows", "2",
         "--resume-folder", str(base / name),
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -160,6 +161,7 @@ def render_segments(
 
     for segment in folder.segments[folder.num_finished :]:
         folder.add(segment, render(segment))
+        gc.collect()  # a denoiser and its caches refer to each other, and would pile up
 
 
 def decode_segments(vae: VAE, folder: RenderFolder) -> Iterator[Tensor]:

@@ -1,5 +1,7 @@
 """Long clips in segments: cut so that nothing is lost, and going on from what is finished."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -129,6 +131,23 @@ def test_known_frames_come_out_as_they_are_and_the_rest_follows_them(name):
 
     assert torch.equal(first[:2], known)
     assert (first[2:] - other[2:]).abs().max() > 1e-3
+
+
+def test_one_segment_is_in_memory_at_a_time(tmp_path):
+    made, chosen = weakref.WeakSet(), options()
+    plan = plan_segments(20, chosen, 1)
+
+    def watched(part):
+        assert len(made) == 0
+        made.add(one := denoiser(part))
+        return one
+
+    gc.disable()  # so that it does not happen to run
+    try:
+        folder = RenderFolder.open(tmp_path, {}, plan)
+        render_segments(folder, conditions(), AUDIO, chosen, watched)
+    finally:
+        gc.enable()
 
 
 def test_segments_share_finished_frames(tmp_path):
