@@ -23,6 +23,7 @@ from .rotations import join_poses, split_poses
 from .space import face_space
 
 STRENGTH = 0.5  # unless said otherwise
+LEAST = 1e-6  # below, nothing is smoothed: the window is empty
 SECONDS = 1.4  # standard deviation of the window at full strength
 TOLERANCE = 144.0  # at full strength and one frame per second, in variances of the noise
 CALM_SHARE = 0.25  # of the frames, those that move least: there, what moves is noise
@@ -38,7 +39,7 @@ def smooth_track(track: LandmarkTrack, strength: float = STRENGTH) -> LandmarkTr
     """
     if not 0 <= strength <= 1:
         raise OptionsError(f"The strength of smoothing must be from 0 to 1, not {strength}.")
-    if strength == 0 or track.num_frames < 3:
+    if strength < LEAST or track.num_frames < 3:
         return track
     space = face_space(track)
     shape = np.empty_like(space.shape)
