@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
@@ -146,9 +147,8 @@ def sheet(pictures: Sequence[Image.Image]) -> dict[str, Any]:
 
 def send(stage: str, **facts: Any) -> None:
     """Tell the page that queued the graph, if there is one."""
-    from server import PromptServer  # exists in a running ComfyUI only
-
-    server, context = getattr(PromptServer, "instance", None), get_executing_context()
+    running = getattr(sys.modules.get("server"), "PromptServer", None)  # not in a program or a test
+    server, context = getattr(running, "instance", None), get_executing_context()
     if server is None or context is None or server.client_id is None:
         return
     message = {"node": context.node_id, "prompt_id": context.prompt_id, "stage": stage} | facts
