@@ -313,7 +313,7 @@ class TestBadData:
 class TestRecipes:
     def test_the_bundled_recipe_is_valid(self):
         recipe = read_recipe("mini")
-        assert list(recipe.stages) == ["vae", "audio", "stage1", "stage2"]
+        assert list(recipe.stages) == ["vae", "decoder", "audio", "stage1", "stage2"]
 
     def test_a_setting_that_does_not_exist_is_named(self, tmp_path, data):
         path = tmp_path / "mine.yaml"

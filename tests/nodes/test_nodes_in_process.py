@@ -178,7 +178,7 @@ def test_the_sampler_gives_what_the_library_gives(pack, loaded, inputs, models):
 
 
 def test_seed_0_is_a_seed_of_its_own_and_steps_0_the_variants(pack, loaded, inputs):
-    options = module("nodes.sample")._options
+    options = module("nodes.sample").sampling_options
     row = module("nodes.model").variant_of(loaded[0])
 
     chosen = options(row, False, steps=0, cfg=0.0, window_batch=0, seed=0)
