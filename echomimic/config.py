@@ -109,15 +109,21 @@ class AudioEncoderConfig:
     max_states: int = 1500
 
     def __post_init__(self) -> None:
-        _check_size("audio encoder", (self.width, self.num_mels, self.max_states), self.num_layers)
+        widths = (self.width, self.num_mels, self.max_states, self.num_heads)
+        _check_size("audio encoder", widths, self.num_layers)
 
 
 def _check_size(network: str, widths: tuple[int, ...], layers: int) -> None:
     """Raise `OptionsError` for sizes that no network has, which would take forever to build."""
-    if not 1 <= layers <= MAX_LAYERS or not all(1 <= width <= MAX_WIDTH for width in widths):
+    whole = all(type(number) is int for number in (layers, *widths))
+    if (
+        not whole
+        or not 1 <= layers <= MAX_LAYERS
+        or not 1 <= min(widths) <= max(widths) <= MAX_WIDTH
+    ):
         raise OptionsError(
-            f"The {network} has 1 to {MAX_LAYERS} layers and widths of 1 to {MAX_WIDTH}, not "
-            f"{layers} and {widths}."
+            f"The {network} has 1 to {MAX_LAYERS} layers and widths of 1 to {MAX_WIDTH}, all "
+            f"whole numbers, not {layers} and {widths}."
         )
 
 

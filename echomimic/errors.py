@@ -1,5 +1,7 @@
 """Errors a user can cause. Each message is one sentence: what is wrong, where, what to do."""
 
+LONGEST_REASON = 200  # characters
+
 
 class EchoMimicError(Exception):
     """Base of every error that is shown to the user as a sentence instead of a traceback."""
@@ -39,3 +41,10 @@ class DatasetError(EchoMimicError):
 
 class TrainingError(EchoMimicError):
     """Training that cannot go on; what was learnt so far is kept."""
+
+
+def brief(reason: object) -> str:
+    """What another library says, in one line and short enough to stand in a sentence: some quote
+    half of a damaged file."""
+    text = " ".join(str(reason).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

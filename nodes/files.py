@@ -9,7 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ..echomimic.config import PUBLISHED
-from ..echomimic.errors import OptionsError, WeightsError
+from ..echomimic.errors import OptionsError, WeightsError, brief
 from ..echomimic.weights.files import find_mini, foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
@@ -90,7 +90,7 @@ def new_file(
         place, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, *size)
     except (OSError, ValueError) as error:
         raise OptionsError(
-            f"The filename_prefix {prefix!r:.80} cannot be used ({error!s:.80}); choose another."
+            f"The filename_prefix {prefix!r:.80} cannot be used ({brief(error)}); choose another."
         ) from error
     return Path(place, f"{name}_{counter:05}_{suffix}"), subfolder
 

@@ -13,7 +13,7 @@ import numpy as np
 from comfy_api.latest import Input, InputImpl, io, ui
 from torch import Tensor
 
-from ..echomimic.errors import MediaError
+from ..echomimic.errors import MediaError, brief
 from ..echomimic.media.frames import READ_ERRORS, read_frames, video_info
 from ..echomimic.media.provenance import Provenance
 from ..echomimic.media.sound import Sound
@@ -163,7 +163,7 @@ def _explained() -> Iterator[None]:
         yield
     except READ_ERRORS as error:
         raise MediaError(
-            f"The connected video cannot be read ({error!s:.200}); choose another or convert it "
+            f"The connected video cannot be read ({brief(error)}); choose another or convert it "
             "to MP4."
         ) from error
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import LandmarkError
+from ..errors import LandmarkError, brief
 
 MAX_BYTES = 4 * 2**20  # of one file; a frame of landmarks takes 12 kB
 MAX_MEMO = 1000  # the unpickler reserves as many places as the highest number it is told
@@ -54,7 +54,8 @@ def read_array_pickle(path: Path) -> np.ndarray:
         return _array(_ArrayUnpickler(content, path).load(), path)
     except DAMAGED as error:
         raise LandmarkError(
-            f"{path.name} is damaged or no pickle of an array ({error}); copy or make it again."
+            f"{path.name} is damaged or no pickle of an array ({brief(error)}); copy or make it "
+            "again."
         ) from error
 
 

@@ -20,7 +20,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from ..errors import LandmarkError
+from ..errors import LandmarkError, brief
 
 MAX_BYTES = 3 * 2**29  # of one file, unpacked: an hour at 30 fps with all that a track knows
 PLAIN_KINDS = "biufU"  # bool, integers, floats and text: what is nothing but its bytes
@@ -88,6 +88,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except DAMAGED as error:
         raise LandmarkError(
-            f"{path.name} is damaged or no {path.suffix} file of numpy ({error}); "
+            f"{path.name} is damaged or no {path.suffix} file of numpy ({brief(error)}); "
             "copy or make it again."
         ) from error

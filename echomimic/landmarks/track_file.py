@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import LandmarkError
+from ..errors import LandmarkError, brief
 from ..files import NotReplaced, replacing
 from .arrays import check_size, read_npz
 from .track import LandmarkTrack
@@ -112,10 +112,9 @@ def _check_version(arrays: dict[str, np.ndarray], path: Path) -> None:
             f"{', '.join(sorted(arrays)) or 'nothing'}; import it instead of loading it."
         )
     if version.shape or version.dtype.kind not in "iu" or version != VERSION:
-        said = " ".join(str(version).split())[:20]
         raise LandmarkError(
-            f"The landmark track {path.name} has the format version {said}, this EchoMimic "
-            f"reads {VERSION}; update EchoMimic or extract the track again."
+            f"The landmark track {path.name} has the format version {brief(version)}, this "
+            f"EchoMimic reads {VERSION}; update EchoMimic or extract the track again."
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import MediaError
+from ..errors import MediaError, brief
 from ..files import replacing
 
 # What Pillow raises for damaged files, depending on the format.
@@ -53,7 +53,8 @@ def read_image(path: Path) -> np.ndarray:
                 return np.array(_to_rgb(file))
     except _DAMAGED as error:
         raise MediaError(
-            f"{path.name} cannot be read as a picture ({error}); save it again as PNG or JPEG."
+            f"{path.name} cannot be read as a picture ({brief(error)}); save it again as PNG "
+            "or JPEG."
         ) from error
 
 

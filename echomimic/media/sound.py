@@ -13,7 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from torch import Tensor
 
-from ..errors import MediaError
+from ..errors import MediaError, brief
 
 FRAME_SAMPLES = 1 << 15  # per channel, of frames cut from sound in memory
 INT16_STEP = 1 / 32768  # anything quieter is silence to a 16-bit file
@@ -80,7 +80,7 @@ def resampled(
             done = resampler.resample(frame)
         except (FFmpegError, ValueError) as error:
             raise MediaError(
-                f"{name} has a channel layout that is unknown or changes ({error}); "
+                f"{name} has a channel layout that is unknown or changes ({brief(error)}); "
                 "convert it to a stereo WAV."
             ) from error
         yield from done

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import OptionsError
+from ..errors import OptionsError, brief
 from ..landmarks.mesh import DRAWN_BY_DEFAULT, PARTS
 
 MAX_GAIN = 2.0
@@ -184,7 +184,9 @@ def _loaded(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise OptionsError(f"The {what} is not valid JSON ({error}); correct it there.") from error
+        raise OptionsError(
+            f"The {what} is not valid JSON ({brief(error)}); correct it there."
+        ) from error
 
 
 def _dict(value: Any, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from ..errors import OptionsError
+from ..errors import OptionsError, brief
 
 T = TypeVar("T")
 
@@ -101,8 +101,7 @@ def read_recipe(path: Path | str) -> Recipe:
             f"{path} cannot be read ({error.strerror}); give a recipe file or one of {names}."
         ) from None
     except YAML_ERRORS as error:
-        reason = " ".join(str(error).split())[:300]
-        raise OptionsError(f"{path} is not valid YAML ({reason}); correct it.") from None
+        raise OptionsError(f"{path} is not valid YAML ({brief(error)}); correct it.") from None
     if not isinstance(values, Mapping):
         raise OptionsError(f"{path} is not a recipe: it must be a mapping of settings.")
     stages = _fitted(dict[str, Any], values.get("stages", {}), f"stages of {path}")

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import WeightsError
+from ..errors import WeightsError, brief
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # in the order of preference
 ZIP_MAGIC = b"PK\x03\x04"  # of files written by torch.save since 1.6; only these can be mapped
@@ -53,7 +53,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return _read_safetensors(path)
         return _tensors(_read_pickle(path), path)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error}); download it again.") from error
+        raise WeightsError(f"{path} cannot be read ({brief(error)}); download it again.") from error
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -68,7 +68,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise WeightsError(
-            f"{path} is damaged or incomplete ({error}); download it again."
+            f"{path} is damaged or incomplete ({brief(error)}); download it again."
         ) from error
 
 
@@ -109,5 +109,5 @@ def _as_json(dims: Mapping[Any, Any], path: Path) -> str:
         return json.dumps(dict(dims))
     except (TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path} is not a Whisper checkpoint: its dims are no numbers ({error})."
+            f"{path} is not a Whisper checkpoint: its dims are no numbers ({brief(error)})."
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig
-from ..errors import WeightsError
+from ..errors import WeightsError, brief
 from .read import read_state
 
 FORMAT = 1  # of `config.json` and of the metadata; other packs' config.json has no such entry
@@ -66,7 +66,7 @@ def file_note(path: Path, metadata: Mapping[str, str], component: str) -> dict[s
         found = note["component"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsError(
-            f"The metadata of {path} cannot be understood ({error}); convert it again."
+            f"The metadata of {path} cannot be understood ({brief(error)}); convert it again."
         ) from error
     if found != component:
         raise WeightsError(
@@ -105,7 +105,7 @@ def explained_settings(path: Path) -> Iterator[None]:
     try:
         yield
     except SETTINGS_ERRORS as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = brief(f"{type(error).__name__}: {error}")
         raise WeightsError(
             f"The configuration of {path} is not valid ({reason}); correct the {CONFIG_FILE} "
             "beside it or make the file again."
@@ -176,5 +176,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} cannot be read as JSON ({error}); correct it.") from error
+        raise WeightsError(
+            f"{path} cannot be read as JSON ({brief(error)}); correct it."
+        ) from error
     return content if isinstance(content, dict) else {}
