@@ -29,6 +29,7 @@ from ..echomimic.segments import (
     render_segments,
     render_settings,
 )
+from .files import new_file
 from .model import attend, compute_dtype, variant_of
 from .prepare import Networks, prepare
 from .preview import ClipPreview, watched
@@ -91,6 +92,7 @@ class EchoMimicLongRender(io.ComfyNode):
         **choices,
     ) -> io.NodeOutput:
         file = {name: choices.pop(name) for name in FILE_INPUTS}
+        new_file(file["filename_prefix"], "output" if file["save_output"] else "temp", ".mp4")
         segments = Segments(
             Path(folder_paths.get_output_directory()) / FOLDER,
             choices.pop("segment_windows"),

@@ -110,6 +110,8 @@ def savers(pack, world):
     for name, node in pack.items():
         inputs = {item.id for item in node.GET_SCHEMA().inputs}
         fitting = {key: FITTING[key] for key in inputs & FITTING.keys()}
+        if "audio_track" in inputs:
+            fitting["audio_track"] = world.voices[0]
         values = world.usual(name, **fitting) if "filename_prefix" in inputs else None
         if values is not None:  # else node_values.py does not know a type that it needs
             yield node, values
