@@ -11,7 +11,7 @@ from ..errors import LandmarkError
 from .mesh import DRAWN_BY_DEFAULT, NUM_POINTS, PARTS
 
 NUM_BLENDSHAPES = 52  # MediaPipe's, the neutral one first
-MAX_FPS = 1000.0
+MIN_FPS, MAX_FPS = 0.001, 1000.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LandmarkTrack:
             raise LandmarkError(f"The landmark track{self._of} has no frames.")
         if self.valid is None:
             object.__setattr__(self, "valid", np.ones(len(points), dtype=bool))
-        if not 0 < self.fps <= MAX_FPS:
+        if not MIN_FPS <= self.fps <= MAX_FPS:
             raise LandmarkError(f"The landmark track{self._of} has no frame rate: {self.fps} fps.")
         if min(self.size) < 1:
             raise LandmarkError(f"The landmark track{self._of} lies in no picture: {self.size}.")

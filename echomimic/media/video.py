@@ -42,7 +42,13 @@ def check_output(path: Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in (".mp4", ".mov", ".mkv"):
         raise MediaError(f"The video {path} must end in .mp4, .mov or .mkv; rename it.")
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as error:  # too long, mostly
+        raise MediaError(
+            f"The video {path.name:.80} cannot be written ({error.strerror}); choose another name."
+        ) from error
+    if folder:
         raise MediaError(f"The video {path} is a folder; choose a file name.")
     if not path.parent.is_dir():
         raise MediaError(f"The folder {path.parent} for the video does not exist; create it.")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import OptionsError
-from ..landmarks.track import MAX_FPS, LandmarkTrack
+from ..landmarks.track import MAX_FPS, MIN_FPS, LandmarkTrack
 from .pose import points_of
 from .rotations import join_poses, split_poses, turned_towards
 
@@ -51,8 +51,8 @@ def num_frames_lasting(track: LandmarkTrack, fps: float) -> int:
 
 
 def _check_fps(fps: float) -> None:
-    if not 0 < fps < math.inf:
-        raise OptionsError(f"fps must be a positive number, not {fps}.")
+    if not MIN_FPS <= fps < math.inf:
+        raise OptionsError(f"fps must be a positive number, {MIN_FPS} at least, not {fps}.")
 
 
 def change_speed(track: LandmarkTrack, speed: float) -> LandmarkTrack:

@@ -103,7 +103,7 @@ class World:
         noise = rng.uniform(0.2, 0.8, (6, 478, 3))
         puppet = self.run("EchoMimicPuppet", seed=3, motion="lively", length=5, size=64)[3]
         return [
-            puppet, puppet, track(noise, size, 24.0), track(noise[:1], (8, 400), 0.01),
+            puppet, puppet, track(noise, size, 24.0), track(noise[:1], (8, 400), 0.5),
             track(noise * 1e7, size, 1000.0), track(np.zeros((2, 478, 3)), size, 24.0),
             track(noise, size, 24.0, valid=np.zeros(6, bool)),
             track(noise, size, 24.0, parts=frozenset()),
