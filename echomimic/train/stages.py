@@ -82,18 +82,23 @@ class _Maker:
     on_progress: OnProgress | None
 
     def vae(self) -> Stage:
-        if self.name == "vae":
-            model = make_vae(VAE_CONFIG | self.recipe.model.get("vae", {}))
+        begun = self._started("vae") if self.name == "vae" else self._made("vae", "vae")
+        if begun is not None:
+            model = load_vae(begun, dtype="float32").model
         else:
-            model = load_vae(self._made("vae", "vae"), dtype="float32").model
+            model = make_vae(VAE_CONFIG | self.recipe.model.get("vae", {}))
         settings = self._settings(VAESettings)
         train, held_out = self.data.clips("train"), self.data.clips("validate")
         return VAEStage(self.name, model, train, held_out, settings, self.recipe.seed)
 
     def audio(self) -> Stage:
-        config = self._config(AudioEncoderConfig, "audio_encoder")
+        begun = self._started("audio_encoder")
+        if begun is not None:
+            encoder = load_audio_encoder(begun, dtype="float32")
+        else:
+            encoder = AudioEncoder(self._config(AudioEncoderConfig, "audio_encoder"))
         return AudioStage(
-            AudioEncoder(config), self.data.clips("train"), self.data.clips("validate"),
+            encoder, self.data.clips("train"), self.data.clips("validate"),
             self._settings(AudioSettings), self.recipe.seed,
         )  # fmt: skip
 
@@ -212,11 +217,16 @@ class _Maker:
         where = f"the settings of stage {self.name} of {self.recipe.name}"
         return strict(kind, self.options.settings, where)
 
+    def _started(self, component: str) -> Path | None:
+        """The file that the start has of a component."""
+        start = self._start
+        return start and look_up([start], variant(self.recipe.variant), component)
+
     def _made(self, component: str, stage: str) -> Path:
-        for folder in (self.models, self._start):
-            path = folder and look_up([folder], variant(self.recipe.variant), component)
-            if path:
-                return path
+        path = look_up([self.models], variant(self.recipe.variant), component)
+        path = path or self._started(component)
+        if path:
+            return path
         raise WeightsError(
             f"{self.models} holds no {component.replace('_', ' ')}; run stage {stage!r} first, or "
             "give a folder of model files as `start` in the recipe."
