@@ -8,14 +8,11 @@ from pathlib import Path
 
 import folder_paths
 
-from ..echomimic.config import PUBLISHED
 from ..echomimic.errors import OptionsError, WeightsError, brief
 from ..echomimic.weights.files import find_mini, foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
-OFFICIAL_UNETS = [f"{row.denoising_unet}.pth" for row in PUBLISHED.values()]
 MINI = "mini (built in)"
-OFFICIAL_AUDIO_ENCODER = "audio_processor/whisper_tiny.pt"
 
 
 def register_folder() -> None:
@@ -42,14 +39,17 @@ def landmarker_folders() -> list[Path]:
 
 
 def denoising_unets() -> list[str]:
-    """The built-in model, then the installed variants; official names where there is none yet."""
-    return [MINI, *(_existing(lambda path: variant_of(path) is not None) or OFFICIAL_UNETS)]
+    """The built-in model, then the installed variants.
+
+    Files that are not there are not offered: ComfyUI then says of a workflow that names one which
+    file it lacks, and where it goes.
+    """
+    return [MINI, *_existing(lambda path: variant_of(path) is not None)]
 
 
 def audio_encoders() -> list[str]:
-    """The built-in one, then the installed ones; the official name where there is none yet."""
-    installed = _existing(lambda path: "whisper" in path.as_posix().lower())
-    return [MINI, *(installed or [OFFICIAL_AUDIO_ENCODER])]
+    """The built-in one, then the installed ones."""
+    return [MINI, *_existing(lambda path: "whisper" in path.as_posix().lower())]
 
 
 def resolve(name: str, component: str = "denoising_unet") -> Path:

@@ -62,9 +62,9 @@ class Sheet:
             bar = [x0 + 4 * i, middle - height, x0 + 4 * i + 2, middle + height]
             self._draw.rectangle([SCALE * v for v in bar], CORAL)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, **options: int) -> None:
         size = [side // SCALE for side in self.image.size]
-        self.image.resize(size, Image.Resampling.LANCZOS).save(path, optimize=True)
+        self.image.resize(size, Image.Resampling.LANCZOS).save(path, optimize=True, **options)
 
 
 def read_voice() -> np.ndarray:
