@@ -77,15 +77,15 @@ def test_only_denoising_unets_of_this_version_are_offered(pack, models):
     ]
 
 
-def test_the_official_names_are_offered_while_nothing_is_installed(pack, tmp_path, monkeypatch):
+def test_only_the_built_in_model_is_offered_while_nothing_is_installed(pack, tmp_path, monkeypatch):
+    """Then ComfyUI says of a workflow that names another file that it is missing."""
     import folder_paths
 
     files = module("nodes.files")
     nowhere = ([str(tmp_path / "none")], {".pth", ".pt"})
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "echo_mimic", nowhere)
 
-    assert files.denoising_unets()[:2] == ["mini (built in)", "denoising_unet.pth"]
-    assert files.audio_encoders() == ["mini (built in)", "audio_processor/whisper_tiny.pt"]
+    assert files.denoising_unets() == files.audio_encoders() == ["mini (built in)"]
 
 
 def test_a_file_that_went_since_the_last_look_is_no_error(pack, monkeypatch):
