@@ -32,6 +32,7 @@ LAYERS = (  # each imports only from those before it
     "pipeline",
     "puppets",
     "train",
+    "evaluation",
     "quality",
     "quality_table",
     "demo",
