@@ -21,6 +21,9 @@ def inception(tmp_path_factory):
     path = tmp_path_factory.mktemp("inception") / "random.safetensors"
     state = Inception().state_dict()
     kept = {n: t.half() for n, t in state.items() if not n.endswith("batches_tracked")}
+    for name, tensor in kept.items():
+        if name.endswith("conv.weight"):
+            tensor *= 6**0.5  # so that what goes through keeps its size
     save_file(kept | {"fc.weight": torch.zeros(1, 1).half()}, path)
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -50,9 +53,10 @@ def test_features_of_frames_are_2048_and_name_their_weights(inception):
     path, checksum = inception
     network = InceptionFeatures(path, sha256=checksum)
     frames = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), np.uint8)
+    frames[1] //= 3
     features = network.features(frames)
     assert features.shape == (2, 2048)
-    assert np.abs(features[0] - features[1]).max() > 0.02 * features.max()
+    assert np.abs(features[0] - features[1]).max() > 0.1 * features.max()
     assert network.weights.sha256 == checksum
     assert "tf1 to 299x299" in network.protocol
 

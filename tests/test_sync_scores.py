@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from face_tracks import moving_face
+from face_tracks import moving_face, posed
+from faces import face
 from safetensors.torch import save_file
 
+from echomimic.cli import main
 from echomimic.errors import EvaluationError, WeightsError
 from echomimic.evaluation.faces import ALIGNED, aligned_faces, similarity, sync_faces
 from echomimic.evaluation.mfcc import mfcc
-from echomimic.evaluation.sync import sync_distances, sync_score
+from echomimic.evaluation.sync import score_film, sync_distances, sync_score
 from echomimic.evaluation.syncnet import SyncNet, embed, num_windows, read_syncnet
+from echomimic.landmarks.track_file import save_track
 
 
 def embeddings(lag, count=40):
@@ -126,3 +129,51 @@ def test_a_similarity_is_found_again():
     matrix = np.array([[1.2, -0.7, 3.0], [0.7, 1.2, -2.0]])
     moved = points @ matrix[:, :2].T + matrix[:, 2]
     assert similarity(points, moved) == pytest.approx(matrix)
+
+
+class BrightnessNet(torch.nn.Module):
+    """In place of SyncNet: how bright the middle of the faces is, how loud the sound."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+
+    def lips(self, frames):
+        return frames[..., 100:130, 100:130].mean(dim=(1, 3, 4)).diff(dim=1)
+
+    def sounds(self, cepstra):
+        energy = cepstra[:, 0, 0].unflatten(1, (5, 4)).mean(dim=2)
+        return energy.diff(dim=1)
+
+
+@pytest.mark.parametrize("late", [0, 4])
+def test_a_films_face_is_compared_with_its_sound(late):
+    """The picture is as bright as the sound is loud, some frames earlier or later."""
+    level = np.random.default_rng(3).uniform(3, 9, 60)  # of the logarithm of the energy
+    track = posed(np.repeat(face()[None], 60, axis=0))
+    width, height = track.size
+    shown = np.roll(level, -late)[:, None, None, None] * 20
+    frames = np.broadcast_to(shown, (60, height, width, 3)).astype(np.uint8)
+    carrier = np.random.default_rng(4).choice([-1.0, 1.0], 60 * 640)
+    speech = carrier * np.exp(np.repeat(level, 640) / 2) / 32768
+
+    score = score_film(BrightnessNet(), frames, track, speech)
+
+    assert score.offset == -late
+    assert score.windows == 55
+    assert ("in step" if not late else "the sound 4 frames after the lips") in score.text()
+
+
+def test_films_of_another_rate_or_too_short_are_refused():
+    track = posed(np.repeat(face()[None], 5, axis=0))
+    frames = np.zeros((5, track.size[1], track.size[0], 3), np.uint8)
+    with pytest.raises(EvaluationError, match="needs 6 frames"):
+        score_film(BrightnessNet(), frames, track, np.zeros(16_000))
+    with pytest.raises(EvaluationError, match="25 frames a second, not 24"):
+        score_film(BrightnessNet(), frames, posed(track.mesh, fps=24.0), np.zeros(16_000))
+
+
+def test_the_report_needs_pictures_for_syncnet(tmp_path, capsys):
+    save_track(moving_face(), tmp_path / "clip.npz")
+    assert main(["report", str(tmp_path / "clip.npz"), "--syncnet", "syncnet_v2.model"]) == 1
+    assert "--syncnet needs a video's pictures and a voice" in capsys.readouterr().err

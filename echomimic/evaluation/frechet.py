@@ -26,7 +26,7 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     a, b = _deviations(a - mean_a), _deviations(b - mean_b)
     shared = np.linalg.svd(_reduced(a) @ _reduced(b).T, compute_uv=False).sum()
     distance = np.square(mean_a - mean_b).sum() + np.square(a).sum() + np.square(b).sum()
-    return float(distance - 2 * shared)
+    return max(0.0, float(distance - 2 * shared))  # rounding may fall a little below
 
 
 def kernel_distance(features: np.ndarray, others: np.ndarray, *, seed: int = 0) -> float:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .syncnet import FPS, SyncNet, embed
+from ..errors import EvaluationError
+from ..landmarks.track import LandmarkTrack
+from .faces import sync_faces
+from .syncnet import FPS, SyncNet, embed, num_windows
 
+LONGEST = 60 * FPS  # frames
 MAX_SHIFT = 15  # frames
 MEDIAN = 9  # frames, of the confidence over time
 
@@ -30,6 +36,23 @@ class SyncScore:
     confidence: float
     distance: float
     windows: int
+
+    def figures(self) -> dict[str, float]:
+        """Under the names that reports use."""
+        return {
+            "sync_c": self.confidence,
+            "sync_d": self.distance,
+            "sync_offset": self.offset,
+        }
+
+    def text(self) -> str:
+        """A line for people."""
+        when = "after" if self.offset < 0 else "before"
+        lag = f"the sound {abs(self.offset)} frames {when} the lips" if self.offset else "in step"
+        return (
+            f"SyncNet, own crop: Sync-C {self.confidence:.2f}, Sync-D {self.distance:.2f}, {lag} "
+            f"({self.windows} windows)"
+        )
 
 
 def sync_distances(lips: Tensor, sounds: Tensor, max_shift: int = MAX_SHIFT) -> Tensor:
@@ -74,14 +97,21 @@ def smoothed(confidence: Tensor) -> Tensor:
     return windows.median(dim=1).values
 
 
-def score_clip(model: SyncNet, faces: np.ndarray, samples: np.ndarray) -> SyncScore:
-    """As `embed` and `sync_score`: of faces (f, 224, 224, 3) at 25 fps and sound int16 (n,)."""
-    return sync_score(sync_distances(*embed(model, faces, samples)))
+def score_film(
+    model: SyncNet, frames: Iterable[np.ndarray], track: LandmarkTrack, speech: np.ndarray
+) -> SyncScore:
+    """Of a clip at 25 fps: uint8 RGB frames (H, W, 3), their landmarks, 16 kHz speech in -1..1.
 
-
-def offset_seconds(score: SyncScore) -> float:
-    """By how much the sound comes before the lips."""
-    return score.offset / FPS
+    The crop is ours (`faces.sync_faces`), so scores must be called "SyncNet, own crop". Only the
+    first minute counts, to hold no more than its faces. Raises `EvaluationError` at another rate,
+    and for clips shorter than 6 frames.
+    """
+    if track.fps != FPS:
+        raise EvaluationError(f"SyncNet sees {FPS} frames a second, not {track.fps:g}; resample.")
+    faces = list(islice(sync_faces(frames, track), LONGEST))
+    levels = np.round(speech * 32768).clip(-32768, 32767).astype(np.int16)
+    num_windows(len(faces), len(levels))
+    return sync_score(sync_distances(*embed(model, np.stack(faces), levels)))
 
 
 def _means_of_pairs(distances: Tensor) -> Tensor:
