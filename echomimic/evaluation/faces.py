@@ -14,6 +14,7 @@ from ..landmarks.track import LandmarkTrack
 SYNC_SIZE = 224  # pixels
 SYNC_CROP = "SyncNet, own crop"  # what scores must be called: S3FD's boxes differ a little
 MARGIN = 0.4  # of the face's half size, on each side
+GREY = 110  # beyond the picture
 SMOOTH = 13  # frames, of the median that steadies the crop
 ALIGNED_SIZE = 112
 EYES_NOSE_MOUTH = ((468,), (473,), (4,), (61,), (291,))  # mesh points; left and right as pictured
@@ -86,7 +87,7 @@ def _warped(frame: np.ndarray, to_frame: np.ndarray, size: int) -> np.ndarray:
     Where the picture is smaller than its part of the frame, that part is averaged first.
     """
     height, width = frame.shape[:2]
-    pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() - 127.5
+    pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() - GREY
     shrink = max(1.0, float(np.hypot(*to_frame[:, 0])))
     reduced = (max(1, round(height / shrink)), max(1, round(width / shrink)))
     if shrink > 1:
@@ -98,5 +99,5 @@ def _warped(frame: np.ndarray, to_frame: np.ndarray, size: int) -> np.ndarray:
     )
     theta = torch.from_numpy(theta / np.array([[width / 2], [height / 2]])).float()
     grid = F.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
-    cut = F.grid_sample(pixels, grid, align_corners=False)[0] + 127.5
+    cut = F.grid_sample(pixels, grid, align_corners=False)[0] + GREY
     return cut.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
