@@ -95,7 +95,8 @@ def _reduced(a: np.ndarray) -> np.ndarray:
 
 def _mmd(a: np.ndarray, b: np.ndarray) -> float:
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (x @ y.T / x.shape[1] + 1) ** 3
+        value = x @ y.T / x.shape[1] + 1
+        return value * value * value  # a power takes ten times as long
 
     def of_pairs(x: np.ndarray) -> float:
         values = kernel(x, x)
