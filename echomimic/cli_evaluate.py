@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .evaluation.pairs import Tracker
     from .landmarks.track import LandmarkTrack
 
-REPORT, FIGURES = "report.md", "report.json"
+REPORT, FIGURES, PLOT = "report.md", "report.json", "report.png"
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -61,7 +61,9 @@ def _add_networks(command: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.evaluate import evaluate
     from .evaluation.pairs import find_pairs
+    from .evaluation.plot import draw_evaluation
     from .evaluation.text import report_text
+    from .media.image import write_image
     from .weights.write import write_text
 
     if options.fps <= 0 or options.seconds <= 0 or options.border_every < 0:
@@ -76,6 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     text = report_text(found)
     write_text(options.out / FIGURES, json.dumps(found.figures(), indent=2) + "\n")
     write_text(options.out / REPORT, text)
+    write_image(options.out / PLOT, draw_evaluation(found))
     sys.stdout.write(text)
     sys.stderr.write(f"{options.out / REPORT}\n")
 

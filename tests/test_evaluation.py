@@ -16,6 +16,7 @@ from echomimic.evaluation.frechet import frechet_distance
 from echomimic.evaluation.measure import Setup
 from echomimic.evaluation.networks import Weights
 from echomimic.evaluation.pairs import Pair, find_pairs, read_pair
+from echomimic.evaluation.plot import draw_evaluation
 from echomimic.evaluation.summary import summarise
 from echomimic.evaluation.text import report_text
 from echomimic.media.sound import Audio
@@ -71,7 +72,7 @@ class Tracker:
         if name == self.dies_at:
             raise KeyboardInterrupt
         track = self.puppets[name.split(".")[0]].track(SIZE)
-        scores = np.random.default_rng(len(name)).random((track.num_frames, 52))
+        scores = np.random.default_rng(int(frames.sum())).random((track.num_frames, 52))
         return replace(track, blendshapes=scores, source=name)
 
 
@@ -163,6 +164,16 @@ def test_report_says_protocol_weights_and_what_is_absent(found):
     assert figures["protocol"]["pairs"] == 2
     assert figures["protocol"]["landmarks"] == "truth"
     assert set(figures["clips"]) == set(SEEDS)
+
+
+def test_plot_shows_every_measure_that_has_a_value(found):
+    picture = draw_evaluation(found)
+    known = sum(row.value is not None for row in found.rows)
+    assert picture.shape == (-(-known // 4) * 220, 1200, 3)
+    red = picture[..., 0].astype(int) - picture[..., 1] > 80
+    for number in range(known):
+        line, column = divmod(number, 4)
+        assert red[220 * line : 220 * (line + 1), 300 * column : 300 * (column + 1)].any(), number
 
 
 def test_an_evaluation_goes_on_where_it_was_killed(folders, puppets, tmp_path):
@@ -292,6 +303,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
     assert "No face landmarker was found" in said.err
     assert (tmp_path / "out/report.md").read_text() == said.out
     figures = json.loads((tmp_path / "out/report.json").read_text())
+    assert (tmp_path / "out/report.png").stat().st_size > 5_000
     assert {name: one["frames"] for name, one in figures["clips"].items()} == dict.fromkeys(
         SEEDS, 10
     )
