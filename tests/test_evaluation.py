@@ -269,7 +269,7 @@ def test_clips_without_a_counterpart_are_named(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(OptionsError, match="holds no videos"):
         find_pairs(folders / "real", tmp_path / "empty")
-    with pytest.raises(OptionsError, match="gone is not there"):
+    with pytest.raises(OptionsError, match="gone is no folder of videos"):
         find_pairs(folders / "real", tmp_path / "gone")
     (tmp_path / "carl.mp4").touch()
     with pytest.raises(OptionsError, match=r"has no video named (anna|ben)"):

@@ -11,7 +11,7 @@ from echomimic.cli import main
 from echomimic.errors import EvaluationError, WeightsError
 from echomimic.evaluation.faces import ALIGNED, aligned_faces, similarity, sync_faces
 from echomimic.evaluation.mfcc import mfcc
-from echomimic.evaluation.sync import score_film, sync_distances, sync_score
+from echomimic.evaluation.sync import score_film, sync_distances, sync_score, wrong_moment
 from echomimic.evaluation.syncnet import SyncNet, embed, num_windows, read_syncnet
 from echomimic.landmarks.track_file import save_track
 
@@ -30,6 +30,14 @@ def test_a_sound_that_is_late_has_a_negative_offset(lag):
         assert score.offset == -lag
         assert score.confidence > 3
         assert score.windows == 40
+
+
+def test_a_wrong_moment_is_never_as_sure():
+    lips, sounds = embeddings(0, count=80)
+    right, wrong = sync_score(sync_distances(lips, sounds)), wrong_moment(lips, sounds)
+    assert wrong.confidence < right.confidence / 3
+    assert wrong.distance > right.distance + 1
+    assert wrong_moment(lips[:59], sounds[:59]) is None
 
 
 def test_without_padding_nothing_is_compared_with_nothing():

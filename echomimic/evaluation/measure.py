@@ -15,7 +15,7 @@ from .faces import aligned_faces
 from .identity import identity_similarity
 from .images import psnr, ssim
 from .pairs import Film, Tracker
-from .sync import score_film
+from .sync import embed_film, sync_distances, sync_score, wrong_moment
 from .syncnet import FPS, SyncNet
 
 if TYPE_CHECKING:
@@ -110,8 +110,11 @@ def _voice(result: Measured, film: Film, prefix: str, setup: Setup) -> None:
     correlation, late = motion.voice_motion(film.track, film.speech)
     result.add({f"{prefix}voice": correlation, f"{prefix}voice_lag": late})
     if setup.syncnet is not None:
-        score = score_film(setup.syncnet, film.frames, film.track, film.speech)
-        result.add({prefix + name: value for name, value in score.figures().items()})
+        points = embed_film(setup.syncnet, film.frames, film.track, film.speech)
+        figures = sync_score(sync_distances(*points)).figures()
+        chance = wrong_moment(*points)
+        figures["sync_c_chance"] = None if chance is None else chance.confidence
+        result.add({prefix + name: value for name, value in figures.items()})
 
 
 def _expressions(result: Measured, real: Film, made: Film) -> None:

@@ -56,7 +56,9 @@ def find_pairs(real: Path, generated: Path) -> list[Pair]:
         return [Pair(generated.stem, real, generated)]
     for path in (real, generated):
         if not path.is_dir():
-            raise OptionsError(f"{path} is not there; give two videos, or two folders of videos.")
+            raise OptionsError(
+                f"{path} is no folder of videos; give two videos, or two folders of videos."
+            )
     truths, made = _videos(real), _videos(generated)
     for folder, names in ((generated, truths.keys() - made), (real, made.keys() - truths)):
         if names:

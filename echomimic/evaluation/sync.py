@@ -102,6 +102,16 @@ def score_film(
 ) -> SyncScore:
     """Of a clip at 25 fps: uint8 RGB frames (H, W, 3), their landmarks, 16 kHz speech in -1..1.
 
+    As `embed_film` and `sync_score`.
+    """
+    return sync_score(sync_distances(*embed_film(model, frames, track, speech)))
+
+
+def embed_film(
+    model: SyncNet, frames: Iterable[np.ndarray], track: LandmarkTrack, speech: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Lips and sounds (windows, 1024) of such a clip.
+
     The crop is ours (`faces.sync_faces`), so scores must be called "SyncNet, own crop". Only the
     first minute counts, to hold no more than its faces. Raises `EvaluationError` at another rate,
     and for clips shorter than 6 frames.
@@ -111,7 +121,18 @@ def score_film(
     faces = list(islice(sync_faces(frames, track), LONGEST))
     levels = np.round(speech * 32768).clip(-32768, 32767).astype(np.int16)
     num_windows(len(faces), len(levels))
-    return sync_score(sync_distances(*embed(model, np.stack(faces), levels)))
+    return embed(model, np.stack(faces), levels)
+
+
+def wrong_moment(lips: Tensor, sounds: Tensor) -> SyncScore | None:
+    """The judgement of lips with sounds from half a clip away: what chance gives.
+
+    Speaker, microphone and language are the same, only the moment is not. None for clips that
+    are too short for sounds to be away at every shift.
+    """
+    if len(lips) < 4 * MAX_SHIFT:
+        return None
+    return sync_score(sync_distances(lips, sounds.roll(len(sounds) // 2, dims=0)))
 
 
 def _means_of_pairs(distances: Tensor) -> Tensor:
