@@ -37,6 +37,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         metavar="FRAMES",
         help="where segments or windows meet, for the seam index; default: nowhere",
     )
+    command.add_argument(
+        "--against", type=Path, help="report.json of another method, of the same clips"
+    )
     add_models_folder(command)
     _add_networks(command)
 
@@ -59,6 +62,7 @@ def _add_networks(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation.compare import compare, read_report
     from .evaluation.evaluate import evaluate
     from .evaluation.pairs import find_pairs
     from .evaluation.plot import draw_evaluation
@@ -69,14 +73,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.fps <= 0 or options.seconds <= 0 or options.border_every < 0:
         raise OptionsError("Give --fps and --seconds above 0, and --border-every of 0 or more.")
     pairs = find_pairs(options.real, options.generated)
+    other = None if options.against is None else read_report(options.against)
     setup, tracked_by = _setup(options)
     with Progress() as progress:
         found = evaluate(
             pairs, setup, options.out, tracked_by=tracked_by, coefficients=_coefficients(options),
             on_progress=lambda done, total: progress("evaluate", done, total),
         )  # fmt: skip
-    text = report_text(found)
-    write_text(options.out / FIGURES, json.dumps(found.figures(), indent=2) + "\n")
+    differences = [] if other is None else compare(found, other)
+    text = report_text(found, differences)
+    figures = found.figures() | {"against": [one.figures() for one in differences]}
+    write_text(options.out / FIGURES, json.dumps(figures, indent=2) + "\n")
     write_text(options.out / REPORT, text)
     write_image(options.out / PLOT, draw_evaluation(found))
     sys.stdout.write(text)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from echomimic.cli import main
 from echomimic.errors import EvaluationError, LandmarkError, OptionsError
 from echomimic.evaluation import bootstrap
+from echomimic.evaluation.compare import compare, read_report
 from echomimic.evaluation.evaluate import evaluate
 from echomimic.evaluation.frechet import frechet_distance
 from echomimic.evaluation.measure import Setup
@@ -174,6 +175,31 @@ def test_plot_shows_every_measure_that_has_a_value(found):
     for number in range(known):
         line, column = divmod(number, 4)
         assert red[220 * line : 220 * (line + 1), 300 * column : 300 * (column + 1)].any(), number
+
+
+def test_two_methods_are_told_apart_on_the_same_clips(found, tmp_path):
+    other = json.loads(json.dumps(found.figures()))
+    for clip in other["clips"].values():
+        clip["figures"]["psnr"] -= 3
+    (tmp_path / "report.json").write_text(json.dumps(other))
+    differences = {one.title: one for one in compare(found, read_report(tmp_path / "report.json"))}
+    assert differences["PSNR"].value == pytest.approx(3)
+    assert differences["PSNR"].differs
+    assert not differences["SSIM"].differs
+    assert differences["SSIM"].clips == 2
+    assert "| PSNR | 3 | 3 to 3 | 2 | differs |" in report_text(found, [*differences.values()])
+
+
+def test_evaluations_of_other_settings_or_clips_do_not_compare(found, tmp_path):
+    other = json.loads(json.dumps(found.figures()))
+    with pytest.raises(EvaluationError, match="differ in fps, weights, so their figures"):
+        compare(found, other | {"protocol": other["protocol"] | {"fps": 24.0, "weights": {}}})
+    with pytest.raises(EvaluationError, match="share no clip"):
+        compare(found, other | {"clips": {}})
+    for content in ("[]", "no json", '{"protocol": {}}'):
+        (tmp_path / "report.json").write_text(content)
+        with pytest.raises(EvaluationError, match="no report of an evaluation"):
+            read_report(tmp_path / "report.json")
 
 
 def test_an_evaluation_goes_on_where_it_was_killed(folders, puppets, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from .compare import Difference
 from .evaluate import Evaluation
 from .summary import Row
 
@@ -11,8 +14,8 @@ INCOMPARABLE = (
 )
 
 
-def report_text(evaluation: Evaluation) -> str:
-    """Table, protocol, what was left out, and notes on single clips."""
+def report_text(evaluation: Evaluation, differences: Sequence[Difference] = ()) -> str:
+    """Table, differences from another evaluation, protocol, what was left out, and notes."""
     known = [row for row in evaluation.rows if row.value is not None]
     unknown = [row for row in evaluation.rows if row.value is None]
     return "\n\n".join(
@@ -20,6 +23,7 @@ def report_text(evaluation: Evaluation) -> str:
             "# Evaluation",
             INCOMPARABLE,
             _table(known),
+            _against(differences),
             _list("Not computed", {row.title: row.note for row in unknown}),
             _list("Definitions", {row.title: row.definition for row in known}),
             _list("Protocol", _flat(evaluation.protocol)),
@@ -36,6 +40,23 @@ def _table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *map(_line, rows)])
+
+
+def _against(differences: Sequence[Difference]) -> str:
+    """Differences that are marked are more than chance."""
+    if not differences:
+        return ""
+    lines = [
+        "## Against the other evaluation",
+        "",
+        "| measure | this less the other | 95 % | clips | |",
+        "|---|---|---|---|---|",
+    ]
+    for one in differences:
+        between = "" if one.interval is None else " to ".join(map(_number, one.interval))
+        mark = "differs" if one.differs else ""
+        lines.append(f"| {one.title} | {_number(one.value)} | {between} | {one.clips} | {mark} |")
+    return "\n".join(lines)
 
 
 def _line(row: Row) -> str:
