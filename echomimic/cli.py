@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cli_evaluate import add_evaluate
 from .cli_info import add_info
 from .cli_landmarks import add_driving_options, add_landmarks, driving
 from .cli_options import (
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add_info(commands)
     add_plan(commands, _model, _sampling_options)
     add_report(commands)
+    add_evaluate(commands)
     add_train(commands)
     add_puppets(commands)
     add_quality(commands)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from .cli_options import DEFAULT_MODELS, add_models_folder
 from .cli_progress import Progress
+from .errors import OptionsError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .evaluation.syncnet import SyncNet
     from .landmarks.track import LandmarkTrack
 
 TRACK_SUFFIXES = (".npz", ".npy", ".pkl")
@@ -34,6 +36,9 @@ def add_report(commands: argparse._SubParsersAction) -> None:
         metavar="FRAMES",
         help="where segments or windows meet, for the seam index; default: nowhere",
     )
+    command.add_argument(
+        "--syncnet", type=Path, help="syncnet_v2.model, for Sync-C and Sync-D of a video's face"
+    )
     add_models_folder(command)
 
 
@@ -42,19 +47,29 @@ def _report(options: argparse.Namespace) -> None:
     from .report.motion_report import motion_report
 
     is_track = options.clip.is_dir() or options.clip.suffix.lower() in TRACK_SUFFIXES
-    track = _track(options, is_track=is_track)
     sound = options.audio or (None if is_track else _own_sound(options.clip))
+    model = _syncnet(options, sound, is_track=is_track)  # before the landmarks, which take long
+    track = _track(options, is_track=is_track)
     report = motion_report(
         track,
         None if sound is None else read_speech(sound),
-        None if is_track else _frames(options.clip),
+        None if is_track else _frames(options),
         border_every=options.border_every,
     )
-    sys.stdout.write(report.text() + "\n")
+    figures = report.figures()
+    if model is None:
+        sys.stdout.write(report.text() + "\n")
+    else:
+        from .evaluation.sync import score_film
+
+        speech = read_speech(sound, int16=True).numpy()
+        score = score_film(model, _frames(options), track, speech)
+        figures |= score.figures()
+        sys.stdout.write(report.text(score.text()) + "\n")
     if options.json is not None:
         from .weights.write import write_text
 
-        write_text(options.json, json.dumps(report.figures(), indent=2) + "\n")
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
     if options.out is not None:
         from .media.image import write_image
         from .report.plot import draw_report
@@ -74,6 +89,7 @@ def _track(options: argparse.Namespace, *, is_track: bool) -> LandmarkTrack:
     with Progress() as progress:
         return extract_file(
             options.clip,
+            fps=_fps(options),
             landmarker=find_landmarker(options.models or [DEFAULT_MODELS]),
             on_progress=lambda done, total: progress("landmarks", done, total),
         )
@@ -85,7 +101,22 @@ def _own_sound(video: Path) -> Path | None:
     return video if not is_picture(video) and video_info(video).has_audio else None
 
 
-def _frames(video: Path) -> Iterator[np.ndarray]:
+def _frames(options: argparse.Namespace) -> Iterator[np.ndarray]:
     from .media.frames import read_frames
 
-    return read_frames(video)
+    return read_frames(options.clip, fps=_fps(options))
+
+
+def _fps(options: argparse.Namespace) -> float | None:
+    """What SyncNet needs, or the video's own."""
+    return None if options.syncnet is None else 25.0
+
+
+def _syncnet(options: argparse.Namespace, sound: Path | None, *, is_track: bool) -> SyncNet | None:
+    if options.syncnet is None:
+        return None
+    if is_track or sound is None:
+        raise OptionsError("--syncnet needs a video's pictures and a voice; give both.")
+    from .evaluation.syncnet import read_syncnet
+
+    return read_syncnet(options.syncnet)

@@ -43,6 +43,10 @@ class TrainingError(EchoMimicError):
     """Training that cannot go on; what was learnt so far is kept."""
 
 
+class EvaluationError(EchoMimicError):
+    """Clips, features or scores that cannot be measured or compared."""
+
+
 def brief(reason: object) -> str:
     """What another library says, in one line and short enough to stand in a sentence: some quote
     half of a damaged file."""

@@ -27,6 +27,16 @@ def _golden_dir() -> Path:
 GOLDEN = _golden_dir()
 
 
+def _golden_eval_dir() -> Path:
+    chosen = os.environ.get("ECHOMIMIC_GOLDEN_EVAL")
+    if chosen:
+        return (ROOT / chosen).resolve()
+    return GOLDEN / "eval" if (GOLDEN / "eval").is_dir() else DATA / "golden/eval"
+
+
+GOLDEN_EVAL = _golden_eval_dir()  # of the measures; may be a folder of its own
+
+
 def inputs_dir() -> Path | None:
     """The real portraits and voices, or None where they are not at hand."""
     candidates = [GOLDEN / "inputs", GOLDEN / "../inputs"]
@@ -67,6 +77,27 @@ def golden_json(name: str) -> dict:
     return json.loads(golden_file(name).read_text())
 
 
+def eval_file(name: str) -> Path:
+    """A stored file of the measures' own codes; skips the test where it is absent."""
+    path = GOLDEN_EVAL / name
+    if not path.is_file():
+        pytest.skip(f"golden eval/{name} is not at hand (set ECHOMIMIC_GOLDEN_EVAL)")
+    return path
+
+
+def eval_tensors(name: str, *wanted: str) -> dict[str, torch.Tensor]:
+    """Tensors of such a safetensors file; skips if it lacks one of those that are wanted."""
+    with safe_open(eval_file(name), "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if lacking := {*wanted} - {*tensors}:
+        pytest.skip(f"golden eval/{name} lacks {min(lacking)} (set ECHOMIMIC_GOLDEN_EVAL)")
+    return tensors
+
+
+def eval_json(name: str) -> dict:
+    return json.loads(eval_file(name).read_text())
+
+
 def golden_config() -> dict:
     return golden_json("tiny/config.json")
 
@@ -77,7 +108,11 @@ def recipe_tensor(tag: str, component: str, name: str, shape: tuple[int, ...]) -
     weight = torch.randn(
         shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32
     )
-    if len(shape) >= 2:
+    if name.endswith("running_mean"):
+        weight = 0.05 * weight
+    elif name.endswith("running_var"):
+        weight = 1 + 0.1 * weight.abs()
+    elif len(shape) >= 2:
         weight = weight * (1 / math.sqrt(math.prod(shape[1:])))
     elif name.endswith("weight"):
         weight = 1 + 0.1 * weight

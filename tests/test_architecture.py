@@ -32,6 +32,7 @@ LAYERS = (  # each imports only from those before it
     "pipeline",
     "puppets",
     "train",
+    "evaluation",
     "quality",
     "quality_table",
     "demo",
@@ -45,6 +46,7 @@ LAYERS = (  # each imports only from those before it
     "cli_landmarks",
     "cli_plan",
     "cli_report",
+    "cli_evaluate",
     "cli_train",
     "cli",
 )

@@ -1,5 +1,6 @@
 """LPIPS of files that a user has: names, values, gradients, and what is no such file."""
 
+import importlib.util
 import math
 import os
 import shutil
@@ -8,32 +9,38 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import golden_json, golden_tensors, recipe_tensor
+from support import eval_json, eval_tensors, recipe_tensor
 
 pytest.importorskip("accelerate")
 
 from echomimic.errors import WeightsError
-from echomimic.train.lpips import DEPTHS, WIDTHS, read_lpips
+from echomimic.train.lpips import BACKBONES, read_lpips
 from echomimic.train.perceptual import make_perceptual
 
-LAYERS = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}
+VGG = BACKBONES["vgg"]
 
 
-def heads_file():
+def heads_file(network):
     """The authors' heads, where they are at hand; nothing of their package is run."""
-    if "ECHOMIMIC_LPIPS_HEADS" not in os.environ:
-        pytest.skip("LPIPS' heads are not at hand (set ECHOMIMIC_LPIPS_HEADS to its v0.1/vgg.pth)")
-    return Path(os.environ["ECHOMIMIC_LPIPS_HEADS"])
+    folders = [Path(os.environ["ECHOMIMIC_LPIPS_HEADS"])] * ("ECHOMIMIC_LPIPS_HEADS" in os.environ)
+    package = importlib.util.find_spec("lpips")
+    if package is not None:
+        folders.append(Path(package.origin).parent / "weights/v0.1")
+    for folder in folders:
+        folder = folder if folder.is_dir() else folder.parent
+        if (folder / network.heads).is_file():
+            return folder / network.heads
+    pytest.skip(f"LPIPS' {network.heads} is not at hand (set ECHOMIMIC_LPIPS_HEADS to its folder)")
 
 
-def backbone(make, prefix="features"):
+def backbone(make, prefix="features", network=VGG):
     """Tensors named as torchvision names them, or as LPIPS' own checkpoints do with `net`."""
     state, width = {}, 3
-    for group, layers in LAYERS.items():
+    groups = zip(network.layers, network.widths, network.kernels, strict=True)
+    for group, (layers, channels, (side, _, _)) in enumerate(groups, start=1):
+        start = f"{prefix}.slice{group}" if prefix == "net" else prefix
         for layer in layers:
-            start = f"{prefix}.slice{group}" if prefix == "net" else prefix
-            channels = WIDTHS[group - 1]
-            for name, shape in (("weight", (channels, width, 3, 3)), ("bias", (channels,))):
+            for name, shape in (("weight", (channels, width, side, side)), ("bias", (channels,))):
                 state[f"{start}.{layer}.{name}"] = make(f"{start}.{layer}.{name}", shape)
             width = channels
     return state
@@ -45,8 +52,11 @@ def scaled(name, shape):
     return torch.randn(shape, generator=draw) * (2 / max(1, math.prod(shape[1:]))) ** 0.5
 
 
-def heads():
-    return {f"lin{i}.model.1.weight": torch.full((1, w, 1, 1), 0.1) for i, w in enumerate(WIDTHS)}
+def heads(network=VGG):
+    return {
+        f"lin{i}.model.1.weight": torch.full((1, width, 1, 1), 0.1)
+        for i, width in enumerate(network.widths)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +71,28 @@ def pictures(size=(48, 40)):
     return torch.rand(2, 3, *size) * 2 - 1, torch.rand(2, 3, *size) * 2 - 1
 
 
-def test_the_distance_is_that_of_the_original_package(tmp_path):
-    stored = golden_json("eval/image_metrics.json")
-    tensors = golden_tensors("eval/image_metrics.safetensors")[0]
-    state = backbone(lambda *of: recipe_tensor("shared-eval-1", "lpips_vgg", *of), "net")
-    shutil.copy(heads_file(), tmp_path / "vgg.pth")
+@pytest.mark.parametrize("name", ["vgg", "alex"])
+def test_the_distance_is_that_of_the_original_package(tmp_path, name):
+    expected = eval_json("image_metrics.json")["lpips"][name]
+    tensors = eval_tensors("image_metrics.safetensors")
+    state = backbone(
+        lambda *of: recipe_tensor("shared-eval-1", f"lpips_{name}", *of), "net", BACKBONES[name]
+    )
+    shutil.copy(heads_file(BACKBONES[name]), tmp_path / "heads.pth")
     torch.save(state, tmp_path / "backbone.pth")
-    model = read_lpips(tmp_path)
+    model = read_lpips(tmp_path, name)
     a, b = (tensors[f"video_{v}_u8"][:3].movedim(-1, 1) / 127.5 - 1 for v in "ab")
-    expected = stored["lpips"]["vgg"]
     torch.testing.assert_close(model(a, b), torch.tensor(expected["value"]), atol=1e-6, rtol=0)
     layers = torch.tensor(expected["per_layer"]).T
     torch.testing.assert_close(model.distances(a, b), layers, atol=1e-6, rtol=0)
+
+
+def test_networks_are_not_taken_for_one_another(tmp_path):
+    network = BACKBONES["alex"]
+    save_file(backbone(scaled, network=network) | heads(network), tmp_path / "alex.safetensors")
+    assert (read_lpips(tmp_path / "alex.safetensors", "alex")(*pictures()) > 0).all()
+    with pytest.raises(WeightsError, match="give the files of VGG16"):
+        read_lpips(tmp_path / "alex.safetensors")
 
 
 def test_one_file_or_a_folder_of_two_are_the_same(combined, tmp_path):
@@ -101,7 +121,7 @@ def test_it_is_the_weighted_difference_of_unit_features(combined):
 
     first = 0.1 * (features(a) - features(b)).square().sum(dim=1).mean(dim=(1, 2))
     torch.testing.assert_close(model.distances(a, b)[:, 0], first, atol=1e-5, rtol=1e-4)
-    assert model.distances(a, b).shape == (2, len(DEPTHS))
+    assert model.distances(a, b).shape == (2, 5)
 
 
 def test_equal_pictures_have_no_distance_and_a_gradient_that_is_a_number(combined):

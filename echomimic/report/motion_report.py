@@ -86,8 +86,8 @@ class MotionReport:
             "largest_jump_in_medians": jump[1] if jump else None,
         }
 
-    def text(self) -> str:
-        """The figures for people, a line each."""
+    def text(self, sync: str = SYNC_C) -> str:
+        """The figures for people, a line each; `sync` is what is said of Sync-C."""
         lines = [f"{self.num_frames} frames, {self.seconds:.2f} s at {self.fps:g} fps"]
         lines += [self._voice_line(), self._blink_line()]
         lines.append(f"head: moves {self.head_speed:.2f} eye distances a second")
@@ -96,7 +96,7 @@ class MotionReport:
             + ("" if self.picture_roughness is None
                else f", picture outside the face {self.picture_roughness.mean():.2f} of 255")
         )  # fmt: skip
-        lines += [*self._seam_lines(), SYNC_C]
+        lines += [*self._seam_lines(), sync]
         return "\n".join(lines)
 
     def _voice_line(self) -> str:

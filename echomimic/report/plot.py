@@ -20,7 +20,7 @@ VOICE, MOUTH, EYES, ROUGH = "#b8c4d6", "#d1495b", "#2e7d6b", "#6a5acd"
 
 def draw_report(report: MotionReport, size: tuple[int, int] = (1024, 768)) -> np.ndarray:
     """The plot, uint8 (H, W, 3); raises `MediaError` without matplotlib."""
-    figure, canvas = _blank(size)
+    figure, canvas = blank_figure(size)
     has_voice = report.correlations is not None
     columns = (4, 1) if has_voice else (1,)
     grid = figure.add_gridspec(
@@ -36,7 +36,8 @@ def draw_report(report: MotionReport, size: tuple[int, int] = (1024, 768)) -> np
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _blank(size: tuple[int, int]) -> tuple[Figure, Any]:
+def blank_figure(size: tuple[int, int]) -> tuple[Figure, Any]:
+    """A figure of that many pixels and what draws it; raises `MediaError` without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -1,13 +1,15 @@
-"""LPIPS v0.1 with the features of VGG16, of files that the user has (evaluation facts, 5).
+"""LPIPS v0.1 with the features of VGG16 or AlexNet, of files that the user has (evaluation
+facts, 5).
 
-The backbone is that of torchvision (`vgg16-397923af.pth`), the heads those of the authors
-(`weights/v0.1/vgg.pth`); neither comes with this package.
+The backbone is that of torchvision (`vgg16-397923af.pth`, `alexnet-owt-7be5be79.pth`), the heads
+those of the authors (`weights/v0.1/vgg.pth`, `alex.pth`); none comes with this package.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,25 +19,60 @@ from torch import Tensor, nn
 from ..errors import WeightsError
 from ..weights.read import SUFFIXES, read_state
 
-WIDTHS = (64, 128, 256, 512, 512)  # of the five groups of convolutions
-DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each group; a head reads the last one's features
+Kernel = tuple[int, int, int]  # size, stride, padding of a convolution
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network of five groups of convolutions; a head reads the last features of each."""
+
+    name: str
+    file: str  # torchvision's
+    heads: str  # the authors'
+    widths: tuple[int, ...]  # channels of each group
+    layers: tuple[tuple[int, ...], ...]  # torchvision's numbers of its convolutions
+    kernels: tuple[Kernel, ...]  # of the convolutions of each group
+    pool: tuple[int, int]  # size and stride
+    pooled: tuple[int, ...]  # groups before which features are pooled
+
+
+BACKBONES = {
+    "vgg": Backbone(
+        "VGG16", "vgg16-397923af.pth", "vgg.pth", (64, 128, 256, 512, 512),
+        ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)), ((3, 1, 1),) * 5,
+        (2, 2), (1, 2, 3, 4),
+    ),
+    "alex": Backbone(
+        "AlexNet", "alexnet-owt-7be5be79.pth", "alex.pth", (64, 192, 384, 256, 256),
+        ((0,), (3,), (6,), (8,), (10,)), ((11, 4, 2), (5, 1, 2), *((3, 1, 1),) * 3),
+        (3, 2), (1, 2),
+    ),
+}  # fmt: skip
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the three colours
 EPS = 1e-8  # inside the root: the gradient of features that are all zero is a number
+SMALLEST = 32  # pixels; of less the deepest features hold nothing
 FEATURE = re.compile(r"(?:features|net\.slice\d)\.(\d+)\.(weight|bias)")
 HEAD = re.compile(r"lin(\d)\.model\.1\.weight")
 
 
 class LPIPS(nn.Module):
-    """Distance of two pictures as people see it: how much deep features of VGG16 differ."""
+    """Distance of two pictures as people see it: how much deep features of a network differ.
 
-    def __init__(self) -> None:
+    0 for equal pictures, without unit, no upper bound; around 0.5 for unrelated ones. Source:
+    Zhang et al. 2018, arXiv 1801.03924.
+    """
+
+    def __init__(self, backbone: Backbone = BACKBONES["vgg"]) -> None:
         super().__init__()
+        self.backbone = backbone
         self.groups, width = nn.ModuleList(), 3
-        for channels, depth in zip(WIDTHS, DEPTHS, strict=True):
-            inputs = [width] + [channels] * (depth - 1)
-            self.groups.append(nn.ModuleList(nn.Conv2d(i, channels, 3, padding=1) for i in inputs))
+        for channels, layers, kernel in zip(
+            backbone.widths, backbone.layers, backbone.kernels, strict=True
+        ):
+            inputs = [width] + [channels] * (len(layers) - 1)
+            self.groups.append(nn.ModuleList(nn.Conv2d(i, channels, *kernel) for i in inputs))
             width = channels
-        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in WIDTHS)
+        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in backbone.widths)
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
 
@@ -56,29 +93,34 @@ class LPIPS(nn.Module):
     def _features(self, images: Tensor) -> list[Tensor]:
         x, features = (images - self.shift) / self.scale, []
         for number, group in enumerate(self.groups):
-            x = F.max_pool2d(x, 2) if number else x
+            x = F.max_pool2d(x, *self.backbone.pool) if number in self.backbone.pooled else x
             for convolution in group:
                 x = F.relu(convolution(x))
             features.append(x)
         return features
 
 
-def read_lpips(path: Path) -> LPIPS:
+def read_lpips(path: Path, backbone: str = "vgg") -> LPIPS:
     """LPIPS of a file that holds backbone and heads, or of a folder that holds a file of each.
 
-    Raises `WeightsError` if something of either is missing or of another network.
+    `backbone` is a key of `BACKBONES`: training uses VGG16, published evaluations AlexNet, and
+    values of the two do not compare. Raises `WeightsError` if something of either is missing or
+    of another network.
     """
-    model = LPIPS()
-    state = {ours: tensor for name, tensor in _tensors(path).items() if (ours := _renamed(name))}
+    chosen = BACKBONES[backbone]
+    model, places = LPIPS(chosen), _places(chosen)
+    state = {
+        ours: tensor for name, tensor in _tensors(path).items() if (ours := _renamed(name, places))
+    }
     for name, expected in model.state_dict().items():
         if name in ("shift", "scale"):
             state[name] = expected
         elif name not in state:
-            raise WeightsError(f"{path} cannot be used for LPIPS: {_missing(name)}")
+            raise WeightsError(f"{path} cannot be used for LPIPS: {_missing(name, chosen)}")
         elif state[name].shape != expected.shape:
             raise WeightsError(
                 f"{path} cannot be used for LPIPS: {name} is {list(state[name].shape)} instead of "
-                f"{list(expected.shape)}; give the files of VGG16, not of another network."
+                f"{list(expected.shape)}; give the files of {chosen.name}, not of another network."
             )
     model.load_state_dict({name: state[name].float() for name in model.state_dict()})
     return model.eval().requires_grad_(False)
@@ -91,38 +133,33 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
     return {name: tensor for file in files for name, tensor in read_state(file)[0].items()}
 
 
-def _renamed(name: str) -> str | None:
-    """Our name of a tensor; None for those of no use, such as VGG16's classifier."""
+def _renamed(name: str, places: Mapping[int, tuple[int, int]]) -> str | None:
+    """Our name of a tensor; None for those of no use, such as the backbone's classifier."""
     if head := HEAD.fullmatch(name):
         return f"heads.{head[1]}.weight"
     feature = FEATURE.fullmatch(name)
-    place = feature and _PLACES.get(int(feature[1]))
+    place = feature and places.get(int(feature[1]))
     return f"groups.{place[0]}.{place[1]}.{feature[2]}" if place else None
 
 
-def _places() -> dict[int, tuple[int, int]]:
-    """Group and number of each convolution by its number among VGG16's layers."""
-    places, layer = {}, 0
-    for group, depth in enumerate(DEPTHS):
-        for number in range(depth):
-            places[layer] = (group, number)
-            layer += 2  # a convolution and its ReLU
-        layer += 1  # pooling
-    return places
+def _places(backbone: Backbone) -> dict[int, tuple[int, int]]:
+    """Group and number of each convolution by its number among the backbone's layers."""
+    return {
+        layer: (group, number)
+        for group, layers in enumerate(backbone.layers)
+        for number, layer in enumerate(layers)
+    }
 
 
-_PLACES = _places()
-
-
-def _missing(name: str) -> str:
+def _missing(name: str, backbone: Backbone) -> str:
     if name.startswith("heads."):
         return (
-            f"the head lin{name.split('.')[1]}.model.1.weight is missing; put LPIPS' vgg.pth "
-            "(v0.1) beside the backbone in a folder and give the folder."
+            f"the head lin{name.split('.')[1]}.model.1.weight is missing; put LPIPS' "
+            f"{backbone.heads} (v0.1) beside the backbone in a folder and give the folder."
         )
     return (
-        "the backbone VGG16 is missing or not whole; put torchvision's vgg16-397923af.pth beside "
-        "the heads in a folder and give the folder."
+        f"the backbone {backbone.name} is missing or not whole; put torchvision's "
+        f"{backbone.file} beside the heads in a folder and give the folder."
     )
 
 

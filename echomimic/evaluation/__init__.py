@@ -1,0 +1,1 @@
+"""Measures of the field, each with its definition, and reports of them."""

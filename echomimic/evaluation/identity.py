@@ -1,0 +1,60 @@
+"""Whether the face of a clip is still that of the person: similarity of identity vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EvaluationError, WeightsError, brief
+from ..landmarks.draw import opencv
+from .networks import IdentityNetwork, Weights, known_file
+
+SFACE_LICENCE = "Apache-2.0 (OpenCV's model zoo)"
+
+
+def identity_similarity(network: IdentityNetwork, faces: np.ndarray, real: np.ndarray) -> float:
+    """Mean cosine of the generated faces (f, 112, 112, 3) with the mean direction of real ones.
+
+    Known as CSIM, -1 to 1, 1 for one and the same picture; the network's name belongs to the
+    figure, since those of two networks do not compare. Raises `EvaluationError` without faces.
+    """
+    if not len(faces) or not len(real):
+        raise EvaluationError("Identity cannot be compared without a face on both sides.")
+    ours, truth = (_unit(network.embed(part)) for part in (faces, real))
+    return float((ours @ _unit(truth.mean(axis=0, keepdims=True))[0]).mean())
+
+
+class SFace:
+    """OpenCV's SFace, an `IdentityNetwork`, of an ONNX file that the user has.
+
+    Source: Zhong et al. 2021, arXiv 2205.12010. Raises `WeightsError`.
+    """
+
+    name = "SFace"
+    protocol = "faces aligned by landmarks to 112x112; mean over frames"
+
+    def __init__(self, path: Path, *, sha256: str | None = None) -> None:
+        self.weights: Weights = known_file(path, SFACE_LICENCE, sha256)
+        self._network = _recogniser(Path(path))
+
+    def embed(self, faces: np.ndarray) -> np.ndarray:
+        """uint8 RGB (f, 112, 112, 3) → (f, 128)."""
+        bgr = np.ascontiguousarray(faces[..., ::-1])
+        return np.concatenate([self._network.feature(face).reshape(1, -1) for face in bgr])
+
+
+def _recogniser(path: Path) -> Any:
+    cv2 = opencv()
+    try:
+        return cv2.FaceRecognizerSF.create(str(path), "")
+    except cv2.error as error:
+        raise WeightsError(
+            f"{path.name} is not SFace, or damaged ({brief(error)}); give "
+            "face_recognition_sface_2021dec.onnx."
+        ) from error
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)

@@ -1,0 +1,51 @@
+"""What was measured of each pair, kept on disk, so that a long evaluation goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..fingerprint import digest, file_digest
+from ..weights.write import writing
+from .measure import Measured, Setup
+from .pairs import Pair
+
+VERSION = 1  # of our definitions: raise it when a figure would come out differently
+
+
+def pair_key(pair: Pair, setup: Setup, tracked_by: str) -> str:
+    """Name of everything that the figures of a pair depend on."""
+    files = file_digest(pair.real), file_digest(pair.generated)
+    return digest((VERSION, *files, setup.settings(), tracked_by))
+
+
+def save_measured(path: Path, measured: Measured, key: str) -> None:
+    """One file per pair, whole or not at all. Raises `WeightsError`."""
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(array))
+        for name, array in measured.features.items()
+    }
+    said = {"frames": measured.num_frames, "figures": measured.figures, "notes": measured.notes}
+    with writing(path) as temporary:
+        save_file(tensors, temporary, {"key": key, "measured": json.dumps(said)})
+
+
+def load_measured(path: Path, key: str) -> Measured | None:
+    """What was measured under that name; None if there is nothing, or of something else."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            features = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return None
+    if metadata.get("key") != key:
+        return None
+    said = json.loads(metadata["measured"])
+    return Measured(said["frames"], said["figures"], features, said["notes"])
