@@ -24,6 +24,7 @@ from .cli_options import (
     size,
 )
 from .cli_plan import add_plan
+from .cli_prepare import add_prepare
 from .cli_progress import Progress
 from .cli_report import add_report
 from .cli_train import add_puppets, add_quality, add_train
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_plan(commands, _model, _sampling_options)
     add_report(commands)
     add_evaluate(commands)
+    add_prepare(commands)
     add_train(commands)
     add_puppets(commands)
     add_quality(commands)

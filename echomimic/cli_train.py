@@ -24,7 +24,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_train)
     command.add_argument("recipe", help="a recipe file, or the name of a bundled one: mini, full")
     command.add_argument("--out", type=Path, required=True, help="folder of the run")
-    command.add_argument("--data", type=Path, help="folder of clips; default: as the recipe says")
+    command.add_argument(
+        "--data", help="folder of clips, or s3://… address of shards; default: as the recipe says"
+    )
     command.add_argument("--stage", choices=STAGES, action="append", help="default: all, in order")
     command.add_argument("--fresh", action="store_true", help="start anew instead of going on")
     command.add_argument("--steps", type=int, help="steps of each stage, for a first try")
@@ -64,7 +66,7 @@ def _train(options: argparse.Namespace) -> None:
     if not chosen:
         raise OptionsError(f"{options.recipe} has no stage {', '.join(options.stage)}.")
     with Progress() as progress:
-        data = options.data or _data(recipe, options.out, progress)
+        data = _data(recipe, options.data, options.out, progress)
         for name in chosen:
             stage = make_stage(name, recipe, data, options.out / MODELS, progress)
             settings = recipe.stages[name]
@@ -82,13 +84,20 @@ def _train(options: argparse.Namespace) -> None:
     sys.stderr.write(f"{options.out / MODELS}\n")
 
 
-def _data(recipe: Recipe, out: Path, progress: OnProgress) -> Path:
-    """The folder of clips that the recipe names, or its puppets, made in the folder of the run."""
+def _data(recipe: Recipe, given: str | None, out: Path, progress: OnProgress) -> Path:
+    """The folder of clips: given or named by the recipe, or its puppets, made in the run's folder.
+
+    Shards are fetched into the run's folder first.
+    """
     from .train.make_puppets import PuppetOptions, make_puppets
     from .train.recipe import strict
+    from .train.shards import fetch_shards, is_sharded
 
-    if "folder" in recipe.data:
-        return Path(recipe.data["folder"])
+    place = given or str(recipe.data.get("folder") or "")
+    if place and is_sharded(place):
+        return fetch_shards(place, out / "clips", lambda *done: progress("shards", *done))
+    if place:
+        return Path(place)
     values = dict(recipe.data.get("puppets") or {})
     if not values:
         raise OptionsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +45,36 @@ def read_image(path: Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise MediaError(f"There is no picture {path}; check the path.")
+    return _decoded(path, path.name)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """As `read_image`, of a file's contents; errors call it `name`."""
+    return _decoded(BytesIO(data), name)
+
+
+def encode_image(image: np.ndarray, suffix: str, *, quality: int = 95) -> bytes:
+    """uint8 `(H, W, 3)` RGB as the contents of a file: "jpg", colours at full resolution, or "png".
+
+    `quality` is that of JPEG.
+    """
+    file = BytesIO()
+    options = {"quality": quality, "subsampling": 0} if suffix == "jpg" else {}
+    Image.fromarray(image).save(file, {"jpg": "JPEG", "png": "PNG"}[suffix], **options)
+    return file.getvalue()
+
+
+def _decoded(source: Path | BytesIO, name: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             # Pillow warns from 90 megapixels on and refuses 180; we accept what it accepts.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
+            with Image.open(source) as file:
                 ImageOps.exif_transpose(file, in_place=True)
                 return np.array(_to_rgb(file))
     except _DAMAGED as error:
         raise MediaError(
-            f"{path.name} cannot be read as a picture ({brief(error)}); save it again as PNG "
-            "or JPEG."
+            f"{name} cannot be read as a picture ({brief(error)}); save it again as PNG or JPEG."
         ) from error
 
 

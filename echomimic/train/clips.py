@@ -1,6 +1,7 @@
 """Training data on disk: a folder of clips, each a folder that anything can read.
 
-frames.npy      uint8 (f, H, W, 3), read as far as it is used
+frames.npy      uint8 (f, H, W, 3), read as far as it is used; or
+frames.zip      the same frames as 000000.jpg (or .png) …
 speech.wav      the whole utterance, of which the frames show a part
 portrait.png    the person in another picture of that size, to be the reference; optional
 landmarks.npz   a landmark track of the frames (docs/landmarks.md)
@@ -25,9 +26,11 @@ from ..landmarks.mesh import SYNC_PARTS
 from ..landmarks.track import LandmarkTrack
 from ..landmarks.track_file import load_track
 from ..media.audio import read_speech
+from ..media.frame_zip import FrameZip
 from ..media.image import read_image
 
 FRAMES, SPEECH, LANDMARKS, META = "frames.npy", "speech.wav", "landmarks.npz", "meta.json"
+FRAME_ZIP = "frames.zip"
 PORTRAIT = "portrait.png"
 HELD_OUT = 0.1  # of the identities, to validate with
 MARGIN = 0.25  # around the points of a feature, of their extent
@@ -53,9 +56,11 @@ class Clip:
             ) from error
 
     @cached_property
-    def frames(self) -> np.ndarray:
-        """uint8 (f, H, W, 3), mapped from the file."""
+    def frames(self) -> np.ndarray | FrameZip:
+        """uint8 (f, H, W, 3), of which what is asked for is read."""
         path = self.folder / FRAMES
+        if not path.is_file() and (self.folder / FRAME_ZIP).is_file():
+            return FrameZip(self.folder / FRAME_ZIP)
         try:
             frames = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -185,12 +190,17 @@ class Dataset:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._clips = [Clip(meta.parent) for meta in sorted(self.folder.glob(f"*/{META}"))]
+        self._clips = [Clip(meta.parent) for meta in sorted(self.folder.glob(f"[!.]*/{META}"))]
         if not self._clips:
             raise DatasetError(
                 f"{self.folder} holds no clips (folders with {META}); make some with "
                 "`echomimic puppets` or choose another folder."
             )
+
+    @property
+    def all(self) -> list[Clip]:
+        """Every clip, in the order of their names."""
+        return list(self._clips)
 
     def clips(self, split: str) -> list[Clip]:
         """Clips to "train" or to "validate" with; people are in one or the other."""
@@ -216,5 +226,10 @@ class Dataset:
 
 def is_held_out(clip: Clip) -> bool:
     """Whether the clip's person is one of the tenth that is kept for validation."""
-    number = hashlib.blake2b(str(clip.meta["identity"]).encode(), digest_size=4).digest()
+    return held_out(str(clip.meta["identity"]))
+
+
+def held_out(identity: str) -> bool:
+    """Whether a person is kept for validation: always the same, whoever else is there."""
+    number = hashlib.blake2b(identity.encode(), digest_size=4).digest()
     return int.from_bytes(number, "big") < HELD_OUT * 2**32

@@ -83,7 +83,7 @@ def _write(folder: Path, seed: int, options: PuppetOptions) -> None:
     try:
         np.save(unfinished / FRAMES, clip.frames(options.size))
         write_image(unfinished / PORTRAIT, clip.portrait(options.size))
-        _write_wav(unfinished / SPEECH, clip.speech)
+        write_wav(unfinished / SPEECH, clip.speech)
         save_track(clip.track(options.size), unfinished / LANDMARKS)
         meta = {
             "fps": options.fps, "start": clip.start, "identity": f"puppet-{seed}",
@@ -99,7 +99,8 @@ def _write(folder: Path, seed: int, options: PuppetOptions) -> None:
         ) from error
 
 
-def _write_wav(path: Path, speech: np.ndarray) -> None:
+def write_wav(path: Path, speech: np.ndarray) -> None:
+    """Speech in -1..1 as 16 kHz mono in 16 bit."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

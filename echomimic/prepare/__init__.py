@@ -1,0 +1,1 @@
+"""Folders of videos → clips to train on (training facts 5.8)."""
