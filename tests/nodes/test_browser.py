@@ -1,8 +1,7 @@
-"""Editors, previews and workflows in a real page of ComfyUI, in both of its renderers of nodes."""
+"""The editors in a real page of ComfyUI, in both of its renderers of nodes."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,12 +25,7 @@ OTHER_PRESET = "eyes and brows"
 HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)]  # the default
 DRAGGED_TO = (0.25, 0.3)
 COLOUR = (200, 80, 40)  # of the portrait
-TIMEOUT = 600  # seconds
-QUICK_STEPS = 1
-LAST = ("EchoMimicDecodeVideo", "EchoMimicPasteBack", "EchoMimicLongRender")  # show the video
-SAMPLERS = ("EchoMimicSampler", "EchoMimicLongRender", "KSampler")
-LACKING, LACKS = "lacking a file", "denoising_unet.pth"  # a workflow, and what it asks for
-CHINESE = re.compile("[\u4e00-\u9fff]")
+TIMEOUT = 180  # seconds
 WORKFLOWS = {
     path.stem: json.loads(path.read_text()) for path in (ROOT / "workflows").glob("*.json")
 }
@@ -123,37 +117,9 @@ def placed(use, server) -> dict:
 
 
 @pytest.fixture(scope="module")
-def opened(use, tmp_path_factory) -> dict:
-    """What was seen while the pack's workflows were opened and run."""
-    lacking = json.loads(json.dumps(WORKFLOWS["audio"]))
-    of_kind(lacking, "EchoMimicModelLoader")["widgets_values"][0] = LACKS
-    pictures = tmp_path_factory.mktemp("pictures")
-    quick = {
-        name: {
-            "sampler": of_kind(workflow, *SAMPLERS)["id"],
-            "last": of_kind(workflow, *LAST)["id"],
-            "steps": QUICK_STEPS,
-        }
-        for name, workflow in WORKFLOWS.items()
-    }
-    seed = int(pictures.name[-1])  # another for each renderer: nothing may come from the cache
-    files = WORKFLOWS | {LACKING: lacking}
-    seen = use("workflows.mjs", {}, workflows=files, pictures=str(pictures), quick=quick, seed=seed)
-    return seen | {"pictures": pictures}
-
-
-@pytest.fixture(scope="module")
-def in_chinese(use, tmp_path_factory) -> dict:
-    """What was seen on a workflow in the page's Chinese."""
-    picture = tmp_path_factory.mktemp("chinese") / "audio.png"
-    seen = use("chinese.mjs", {}, workflow=WORKFLOWS["audio"], picture=str(picture), locale="zh")
-    return seen | {"picture": picture}
-
-
-def of_kind(workflow: dict, *kinds: str) -> dict:
-    """The only node of these kinds in a file of the user interface."""
-    (node,) = (node for node in workflow["nodes"] if node["type"] in kinds)
-    return node
+def opened(use) -> dict:
+    """What was seen while the pack's workflows were opened."""
+    return use("workflows.mjs", {}, workflows=WORKFLOWS)
 
 
 @pytest.fixture(scope="module")
@@ -251,32 +217,6 @@ def test_workflow_opens_without_complaint_and_every_value_in_its_place(opened, n
         queued = seen["queued"][str(node["id"])]["inputs"]
         values = {k: v for k, v in queued.items() if not isinstance(v, list)}
         assert values.items() <= node.get("widgets_values_named", {}).items(), node["type"]
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow_finishes_and_its_video_is_to_be_seen_in_the_page(opened, name):
-    run = opened["opened"][name]["run"]
-    assert run["ended"] == "execution_success"
-    assert run["size"] == [128, 128]
-    left, top = run["box"]["x"], run["box"]["y"]
-    box = (left, top, left + run["box"]["width"], top + run["box"]["height"])
-    with Image.open(opened["pictures"] / f"{name}.png") as page:
-        colours = page.convert("RGB").crop(box).getcolors(1 << 24)
-    assert len(colours) > 500  # a picture, not a blank rectangle
-    assert opened["missing"] == []
-
-
-def test_page_names_the_file_and_the_folder_that_a_workflow_lacks(opened):
-    said = " ".join(opened["opened"][LACKING]["complaints"])
-    assert LACKS in said
-    assert "echo_mimic" in said
-
-
-def test_chinese_page_has_chinese_nodes(in_chinese):
-    assert in_chinese["pageErrors"] == in_chinese["missing"] == []
-    for node in in_chinese["nodes"]:
-        assert CHINESE.search(node["title"]), node
-        assert any(map(CHINESE.search, node["labels"])), node
 
 
 def points_of(text: str) -> list[tuple[float, float]]:
