@@ -22,7 +22,7 @@ VGG = BACKBONES["vgg"]
 
 def heads_file(network):
     """The authors' heads, where they are at hand; nothing of their package is run."""
-    folders = [Path(os.environ["ECHOMIMIC_LPIPS_HEADS"])] * ("ECHOMIMIC_LPIPS_HEADS" in os.environ)
+    folders = [Path(named) for named in [os.environ.get("ECHOMIMIC_LPIPS_HEADS")] if named]
     package = importlib.util.find_spec("lpips")
     if package is not None:
         folders.append(Path(package.origin).parent / "weights/v0.1")
