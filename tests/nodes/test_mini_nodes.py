@@ -71,11 +71,11 @@ def test_a_puppet_is_its_seed_and_says_what_it_is_given(pack):
 def test_every_workflow_runs_as_it_is_shipped(server, name):
     workflow = json.loads((ROOT / f"workflows/{name}.json").read_text())
     graph = api_graph(workflow, server.get("/object_info"))
-    (sampler,) = ids(graph, "EchoMimicSampler", "KSampler")
+    (sampler,) = ids(graph, "EchoMimicSampler", "EchoMimicLongRender", "KSampler")
     graph[sampler]["inputs"]["steps"] = 1
     run = server.run(graph)
     assert run.error() is None
-    (last,) = ids(graph, "EchoMimicDecodeVideo", "EchoMimicPasteBack")
+    (last,) = ids(graph, "EchoMimicDecodeVideo", "EchoMimicPasteBack", "EchoMimicLongRender")
     video = look_at(server.file(run, last))
     assert (video["size"], video["rate"]) == ((128, 128), 25)
     assert abs(video["frames"] - 88) <= 1 and video["codecs"] == ("h264", "aac")
