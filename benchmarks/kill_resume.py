@@ -6,8 +6,7 @@ A clip is rendered in segments by a tiny model with random weights, in processes
 at random moments and started again until the video is there; then the next clip begins, until
 there were enough kills. The exit code is 1 unless every clip's latents are, bit for bit, those of a
 run that nobody killed, and no segment that was finished before a kill was rendered again after it.
-How many of the video files are equal too is reported apart: the H.264 encoder does not always make
-the same of the same pictures.
+How many of the video files are equal too is reported apart.
 
 Processes are forked from one that has imported everything, which saves the seconds of importing;
 with `--fresh` each is a new interpreter.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli_options import DEFAULT_MODELS, add_models_folder
+from .cli_options import DEFAULT_MODELS, add_border_every, add_models_folder
 from .cli_progress import Progress
 from .errors import EvaluationError, OptionsError
 
@@ -30,13 +30,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder; goes on if it is there")
     command.add_argument("--fps", type=float, default=25.0, help="of the comparison (25)")
     command.add_argument("--seconds", type=float, default=20.0, help="of each clip (20)")
-    command.add_argument(
-        "--border-every",
-        type=int,
-        default=0,
-        metavar="FRAMES",
-        help="where segments or windows meet, for the seam index; default: nowhere",
-    )
+    add_border_every(command)
     command.add_argument(
         "--against", type=Path, help="report.json of another method, of the same clips"
     )

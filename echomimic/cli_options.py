@@ -32,6 +32,16 @@ def add_models_folder(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_border_every(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--border-every",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="where segments or windows meet, for the seam index; default: nowhere",
+    )
+
+
 def add_sampling_options(command: argparse.ArgumentParser) -> None:
     """How a clip is denoised; what is not given is the variant's own."""
     command.add_argument("--steps", type=int, help="denoising steps; default: the variant's")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli_options import DEFAULT_MODELS, add_models_folder
+from .cli_options import DEFAULT_MODELS, add_border_every, add_models_folder
 from .cli_progress import Progress
 from .errors import OptionsError
 
@@ -29,13 +29,7 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--audio", type=Path, help="voice; default: the video's own sound")
     command.add_argument("--out", type=Path, help="plot to write, .png")
     command.add_argument("--json", type=Path, help="also write the figures to this file")
-    command.add_argument(
-        "--border-every",
-        type=int,
-        default=0,
-        metavar="FRAMES",
-        help="where segments or windows meet, for the seam index; default: nowhere",
-    )
+    add_border_every(command)
     command.add_argument(
         "--syncnet", type=Path, help="syncnet_v2.model, for Sync-C and Sync-D of a video's face"
     )

@@ -70,6 +70,18 @@ def broken(path, how):
         path.write_bytes(b"nothing")
     elif how == "empty":
         zipfile.ZipFile(path, "w").close()
+    elif how == "packed and damaged":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("000000.png", bytes(1000))
+            start = archive.infolist()[0].header_offset + 30 + len("000000.png")
+        data = path.read_bytes()
+        path.write_bytes(data[:start] + b"\xff" + data[start + 1 :])
+    elif how == "locked":
+        write_frames(path, [np.zeros((8, 8, 3), np.uint8)])
+        data = bytearray(path.read_bytes())
+        data[6] |= 1  # the flag of encryption, of the member and in the list of members
+        data[data.index(b"PK\1\2") + 8] |= 1
+        path.write_bytes(data)
     else:
         write_frames(path, [np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)])
         if how == "damaged":
@@ -84,6 +96,8 @@ def broken(path, how):
         ("empty", "holds no frames"),
         ("sizes", "of several sizes"),
         ("damaged", "is damaged"),
+        ("packed and damaged", "is damaged"),
+        ("locked", "is damaged .*encrypted"),
     ],
 )
 def test_a_damaged_archive_is_one_sentence(tmp_path, how, message):

@@ -1,6 +1,8 @@
 """Videos are encoded once, last as long as promised, and appear complete or not at all."""
 
 import os
+import subprocess
+import sys
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from support import ROOT
 
 from echomimic.errors import MediaError
 from echomimic.media.sound import Audio
@@ -64,6 +67,30 @@ def disk_with_room_for(limit: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+WAVES = """
+import sys
+import numpy as np
+from pathlib import Path
+from echomimic.media.video import write_video
+
+random, size = np.random.default_rng(0), 144
+tiles = random.integers(0, 256, (36, 36, 3)).repeat(4, 0).repeat(4, 1)
+moved = (np.roll(tiles, n, 1) + random.normal(0, 8, tiles.shape) for n in range(40))
+frames = (np.clip(frame, 0, 255).astype(np.uint8) for frame in moved)
+write_video(Path(sys.argv[1]), frames, fps=25, num_frames=40, size=(size, size))
+"""
+
+
+def test_equal_frames_make_equal_files_whatever_was_in_memory_before(tmp_path):
+    """Resumed renders promise it. glibc fills new memory with what MALLOC_PERTURB_ says."""
+    files = [tmp_path / "one.mp4", tmp_path / "other.mp4"]
+    for path, fill in zip(files, ("1", "165"), strict=True):
+        command = [sys.executable, "-c", WAVES, str(path)]
+        environment = os.environ | {"MALLOC_PERTURB_": fill, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, env=environment, check=True)
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_pixels_are_rounded_and_truncated_only_on_request():

@@ -16,10 +16,9 @@ from ..config import AUDIO_RATE
 from ..errors import EvaluationError, OptionsError
 from ..landmarks.track import LandmarkTrack
 from ..media.audio import read_speech
-from ..media.frames import read_frames, video_info
+from ..media.frames import VIDEO_SUFFIXES, read_frames, video_info
 from ..media.sound import INT16_STEP
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 SHORTEST = 3  # frames; fewer have no motion
 MOST_UNEQUAL = 0.5  # seconds by which two lengths may differ
 MOST_STRETCH = 0.02  # by which two shapes may differ
@@ -97,9 +96,11 @@ def read_pair(
 
 
 def _videos(folder: Path) -> dict[str, Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if not found:
-        raise OptionsError(f"{folder} holds no videos ({', '.join(VIDEOS)}); give another folder.")
+        raise OptionsError(
+            f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}); give another folder."
+        )
     names = {path.stem: path for path in found}
     if len(names) < len(found):
         raise OptionsError(f"{folder} holds two videos of one name; keep one of them.")

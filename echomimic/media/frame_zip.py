@@ -7,6 +7,7 @@ any frame is found without decoding those before it, as a video would need.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,10 @@ import numpy as np
 from ..errors import MediaError, brief
 from ..files import replacing
 from .image import decode_image, encode_image
+
+UNREADABLE = (  # what zipfile raises for a damaged member; RuntimeError: encrypted, or packed in
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError,  # a way it does not know
+)  # fmt: skip
 
 
 def write_frames(
@@ -83,7 +88,7 @@ class FrameZip:
             names = [self.names[number] for number in numbers]
             try:
                 return [decode_image(archive.read(n), f"{n} in {self.path.name}") for n in names]
-            except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            except UNREADABLE as error:
                 raise MediaError(f"{self.path} is damaged ({brief(error)}); make it again.") from (
                     error
                 )

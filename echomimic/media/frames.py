@@ -19,6 +19,9 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from ..errors import MediaError
 
+VIDEO_SUFFIXES = (  # of the files in a folder that are taken for videos
+    ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts",
+)  # fmt: skip
 TOLERANCE = Fraction(1, 8)  # of a frame: containers round times, Matroska to 1 ms
 LONGEST_PAUSE = 600  # seconds without a new frame; more than that is a broken clock
 MOST_FPS = 240  # what is said to be faster has no frame rate, as streams from browsers

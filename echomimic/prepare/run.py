@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError, OptionsError
-from ..files import replacing
+from ..files import UNFINISHED, replacing
+from ..media.frames import VIDEO_SUFFIXES
 from ..train.cache import FOLDER as CACHE
 from .faces import FaceSource
 from .lip_sync import LipSync, MouthVoiceProxy
 from .one_video import Outcome, Reject, Task, Video, prepare_video
 from .options import PrepareOptions
-from .write_clip import UNFINISHED
 
 RECORDS, SETTINGS, REJECTS = ".prepare", "settings.json", "rejects.csv"
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 
 OnVideo = Callable[[int, int, str], None]  # videos done, videos in all, what came of them
 
@@ -66,11 +65,11 @@ def find_videos(folders: Sequence[Path]) -> list[Video]:
     for root in (Path(folder).resolve() for folder in folders):
         if not root.is_dir():
             raise DatasetError(f"There is no folder of videos {root}; check the path.")
-        found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
         videos += [Video(path, root) for path in found if not _hidden(path, root)]
     if not videos:
         raise DatasetError(
-            f"{', '.join(map(str, folders))} holds no videos ({', '.join(SUFFIXES)}); choose "
+            f"{', '.join(map(str, folders))} holds no videos ({', '.join(VIDEO_SUFFIXES)}); choose "
             "another folder."
         )
     doubled = [label for label, count in Counter(v.label for v in videos).items() if count > 1]

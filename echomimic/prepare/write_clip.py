@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +13,14 @@ import torch
 
 from ..config import AUDIO_RATE
 from ..errors import DatasetError
+from ..files import replacing_folder
 from ..landmarks.face_box import Crop, cut
 from ..landmarks.track import LandmarkTrack
 from ..landmarks.track_file import save_track
 from ..media.frame_zip import write_frames
-from ..train.clips import FRAME_ZIP, FRAMES, LANDMARKS, META, SPEECH
-from ..train.make_puppets import write_wav
+from ..train.clips import FRAME_ZIP, FRAMES, LANDMARKS, META, SPEECH, write_speech
 from .lip_sync import Candidate
 from .options import PrepareOptions
-
-UNFINISHED = ".unfinished-"  # before the name of a folder that is being written
 
 
 def cropped_track(track: LandmarkTrack, crop: Crop) -> LandmarkTrack:
@@ -60,18 +57,13 @@ def write_clip(
     `speech` is what the file gets, of which the clip shows a part from `meta["start"]` on. Raises
     `DatasetError` where it cannot be written.
     """
-    unfinished = folder.with_name(UNFINISHED + folder.name)
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        _write_frames(unfinished, clip.frames(), options)
-        write_wav(unfinished / SPEECH, speech)
-        save_track(clip.track, unfinished / LANDMARKS)
-        (unfinished / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
+        with replacing_folder(folder) as unfinished:
+            _write_frames(unfinished, clip.frames(), options)
+            write_speech(unfinished / SPEECH, speech)
+            save_track(clip.track, unfinished / LANDMARKS)
+            (unfinished / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise DatasetError(
             f"{folder} cannot be written ({error}); check the folder and the free space."
         ) from error

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import TrainingError
+from ..files import replacing_folder
 
 WEIGHTS, AVERAGES, OPTIMIZER, STATE = (
     "weights.safetensors",
@@ -48,19 +49,14 @@ def save_checkpoint(
     Raises `TrainingError` where it cannot be written.
     """
     final = folder / f"step-{checkpoint.step:08d}"
-    unfinished = folder / f".{final.name}"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    state = {"step": checkpoint.step, "settings": settings}
     try:
-        unfinished.mkdir(parents=True)
-        save_file(_contiguous(checkpoint.weights), unfinished / WEIGHTS)
-        save_file(_contiguous(checkpoint.averages), unfinished / AVERAGES)
-        torch.save(dict(checkpoint.optimizer), unfinished / OPTIMIZER)
-        state = {"step": checkpoint.step, "settings": settings}
-        (unfinished / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        unfinished.rename(final)
+        with replacing_folder(final) as unfinished:
+            save_file(_contiguous(checkpoint.weights), unfinished / WEIGHTS)
+            save_file(_contiguous(checkpoint.averages), unfinished / AVERAGES)
+            torch.save(dict(checkpoint.optimizer), unfinished / OPTIMIZER)
+            (unfinished / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
     except (OSError, RuntimeError, SafetensorError) as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise TrainingError(
             f"The checkpoint {final} cannot be written ({error}); free some space and resume, the "
             "previous checkpoint is whole."

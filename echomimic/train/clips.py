@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import wave
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..config import AUDIO_RATE
 from ..errors import DatasetError, EchoMimicError
 from ..landmarks.face_box import box_from_landmarks, face_mask, whole_picture
 from ..landmarks.mesh import SYNC_PARTS
@@ -233,3 +235,12 @@ def held_out(identity: str) -> bool:
     """Whether a person is kept for validation: always the same, whoever else is there."""
     number = hashlib.blake2b(identity.encode(), digest_size=4).digest()
     return int.from_bytes(number, "big") < HELD_OUT * 2**32
+
+
+def write_speech(path: Path, speech: np.ndarray) -> None:
+    """A clip's speech (n,) in -1..1, as 16 kHz mono in 16 bit. Raises `OSError`."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(AUDIO_RATE)
+        file.writeframes(np.rint(np.clip(speech, -1, 1) * 32767).astype("<i2").tobytes())

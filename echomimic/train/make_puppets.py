@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import wave
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -13,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import AUDIO_RATE
 from ..errors import DatasetError
+from ..files import replacing_folder
 from ..landmarks.track_file import save_track
 from ..media.image import write_image
 from ..puppets.clip import PuppetClip
 from ..puppets.identity import TEST_SEEDS
-from .clips import FRAMES, LANDMARKS, META, PORTRAIT, SPEECH
+from .clips import FRAMES, LANDMARKS, META, PORTRAIT, SPEECH, write_speech
 
 STREAM = 20  # of the random numbers of a seed
 
@@ -78,31 +76,18 @@ def draw_clip(seed: int, options: PuppetOptions) -> PuppetClip:
 
 def _write(folder: Path, seed: int, options: PuppetOptions) -> None:
     clip, final = draw_clip(seed, options), clip_folder(folder, seed)
-    unfinished = final.with_name(f".{final.name}.{os.getpid()}")
-    unfinished.mkdir(exist_ok=True)
+    meta = {
+        "fps": options.fps, "start": clip.start, "identity": f"puppet-{seed}",
+        "motion": clip.motion, "split": "train", "source": "echomimic puppets",
+    }  # fmt: skip
     try:
-        np.save(unfinished / FRAMES, clip.frames(options.size))
-        write_image(unfinished / PORTRAIT, clip.portrait(options.size))
-        write_wav(unfinished / SPEECH, clip.speech)
-        save_track(clip.track(options.size), unfinished / LANDMARKS)
-        meta = {
-            "fps": options.fps, "start": clip.start, "identity": f"puppet-{seed}",
-            "motion": clip.motion, "split": "train", "source": "echomimic puppets",
-        }  # fmt: skip
-        (unfinished / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        unfinished.rename(final)
+        with replacing_folder(final) as unfinished:
+            np.save(unfinished / FRAMES, clip.frames(options.size))
+            write_image(unfinished / PORTRAIT, clip.portrait(options.size))
+            write_speech(unfinished / SPEECH, clip.speech)
+            save_track(clip.track(options.size), unfinished / LANDMARKS)
+            (unfinished / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise DatasetError(
             f"{final} cannot be written ({error}); check the folder and the free space."
         ) from error
-
-
-def write_wav(path: Path, speech: np.ndarray) -> None:
-    """Speech in -1..1 as 16 kHz mono in 16 bit."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(AUDIO_RATE)
-        file.writeframes(np.rint(np.clip(speech, -1, 1) * 32767).astype("<i2").tobytes())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import DatasetError, brief
-from ..files import replacing
+from ..files import replacing, replacing_folder
 from .clips import FRAME_ZIP, FRAMES, LANDMARKS, META, PORTRAIT, SPEECH, Clip, Dataset
 
 INDEX = "index.json"
@@ -133,15 +132,11 @@ def _fetch(place: str, shard: str, count: int, folder: Path) -> None:
 
 
 def _write_clip(folder: Path, files: dict[str, bytes]) -> None:
-    unfinished = folder.with_name(f".unfinished-{folder.name}")
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        for name, data in files.items():
-            (unfinished / name).write_bytes(data)
-        unfinished.rename(folder)
+        with replacing_folder(folder) as unfinished:
+            for name, data in files.items():
+                (unfinished / name).write_bytes(data)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise DatasetError(f"{folder} cannot be written ({error}); free some space.") from error
 
 
