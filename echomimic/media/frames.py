@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from ..errors import MediaError
+from .container import open_media
 
 VIDEO_SUFFIXES = (  # of the files in a folder that are taken for videos
     ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts",
@@ -124,8 +125,7 @@ def _opened(video: Video) -> Iterator[av.VideoStream]:
     # file: a name with a colon is no protocol
     source = f"file:{video}" if isinstance(video, str | Path) else video
     try:
-        # replace: old files have titles in any encoding
-        with av.open(source, metadata_errors="replace") as container:
+        with open_media(source) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise MediaError(f"{name} holds no video; choose a file with pictures.")

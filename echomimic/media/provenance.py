@@ -13,6 +13,7 @@ import av
 from .. import __version__
 from ..config import SamplingOptions, Variant
 from ..errors import MediaError
+from .container import open_media
 
 GENERATOR = "EchoMimic"
 KEY = "echomimic"  # the tag that holds everything, as JSON
@@ -100,7 +101,7 @@ def _container_tags(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise MediaError(f"There is no video file {path}; check the path.")
     try:
-        with av.open(f"file:{path}") as container:
+        with open_media(f"file:{path}") as container:
             if not container.streams.video:
                 raise MediaError(f"{path.name} holds no picture; choose a video file.")
             return {name.lower(): value for name, value in container.metadata.items()}

@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from torch import Tensor
 
 from ..errors import MediaError, brief
+from .container import open_media
 
 FRAME_SAMPLES = 1 << 15  # per channel, of frames cut from sound in memory
 INT16_STEP = 1 / 32768  # anything quieter is silence to a 16-bit file
@@ -91,8 +92,8 @@ def _opened(path: Path) -> Iterator[av.AudioStream]:
     if not path.is_file():
         raise MediaError(f"There is no sound file {path}; check the path.")
     try:
-        # file: a name with a colon is no protocol; replace: old files have titles in any encoding
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        # file: a name with a colon is no protocol
+        with open_media(f"file:{path}") as container:
             stream = container.streams.best("audio")
             if stream is None:
                 raise MediaError(f"{path.name} holds no sound; choose a file with a sound track.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 from av.error import FFmpegError
 
 from ..errors import MediaError
+from .container import open_media
 
 
 def sound_delay(video: Path) -> float:
@@ -17,7 +17,7 @@ def sound_delay(video: Path) -> float:
     does not say. Raises `MediaError` for what is no video.
     """
     try:
-        with av.open(f"file:{video}", metadata_errors="replace") as container:
+        with open_media(f"file:{video}") as container:
             picture, sound = (container.streams.best(kind) for kind in ("video", "audio"))
             if None in (picture, sound) or None in (picture.start_time, sound.start_time):
                 return 0.0
