@@ -30,6 +30,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--stage", choices=STAGES, action="append", help="default: all, in order")
     command.add_argument("--fresh", action="store_true", help="start anew instead of going on")
     command.add_argument("--steps", type=int, help="steps of each stage, for a first try")
+    command.add_argument(
+        "--workers", type=int, help="processes that load data; default: as the recipe says"
+    )
 
 
 def add_puppets(commands: argparse._SubParsersAction) -> None:
@@ -61,7 +64,7 @@ def _train(options: argparse.Namespace) -> None:
     from .train.recipe import read_recipe
     from .train.stages import make_stage
 
-    recipe = read_recipe(options.recipe)
+    recipe = _with_options(read_recipe(options.recipe), options)
     chosen = [name for name in recipe.stages if name in (options.stage or STAGES)]
     if not chosen:
         raise OptionsError(f"{options.recipe} has no stage {', '.join(options.stage)}.")
@@ -70,8 +73,6 @@ def _train(options: argparse.Namespace) -> None:
         for name in chosen:
             stage = make_stage(name, recipe, data, options.out / MODELS, progress)
             settings = recipe.stages[name]
-            if options.steps is not None:
-                settings = replace(settings, steps=options.steps)
 
             def show(done: int, total: int, figures: Mapping[str, float], name: str = name) -> None:
                 progress(name, done, total, f"loss {figures['loss']:.3f}")
@@ -82,6 +83,14 @@ def _train(options: argparse.Namespace) -> None:
                 resume=not options.fresh, on_step=show,
             )  # fmt: skip
     sys.stderr.write(f"{options.out / MODELS}\n")
+
+
+def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe, with what the command line says of every stage."""
+    said = {"steps": options.steps, "workers": options.workers}
+    said = {key: value for key, value in said.items() if value is not None}
+    stages = {name: replace(stage, **said) for name, stage in recipe.stages.items()}
+    return replace(recipe, stages=stages)
 
 
 def _data(recipe: Recipe, given: str | None, out: Path, progress: OnProgress) -> Path:

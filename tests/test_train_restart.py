@@ -19,7 +19,7 @@ from accelerate.utils import DistributedType
 from test_train_engine import OPTIONS, LineStage, losses, run, same, weights
 
 from echomimic.errors import OptionsError, TrainingError
-from echomimic.train import rounds
+from echomimic.train import workers
 from echomimic.train.checkpoint import OPTIMIZER, WEIGHTS, checkpoints
 
 
@@ -128,12 +128,12 @@ def test_a_batch_lost_with_its_worker_is_the_worker_s_fault(monkeypatch):
     def gone(*_, **__):
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
-    monkeypatch.setattr(rounds, "DataLoader", gone)
-    monkeypatch.setattr(rounds, "DEATH_NOTICE", 0.0)
+    monkeypatch.setattr(workers, "DataLoader", gone)
+    monkeypatch.setattr(workers, "DEATH_NOTICE", 0.0)
     with pytest.raises(ConnectionResetError):
-        next(rounds.loaded(None, 0))
+        next(workers.in_order(None, 0))
     with pytest.raises(RuntimeError, match="DataLoader worker"):
-        next(rounds.loaded(None, 1))
+        next(workers.in_order(None, 1))
 
 
 def test_sharded_training_is_refused_rather_than_half_saved(tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +18,18 @@ from ..audio.whisper import AudioEncoder, encode_speech
 from ..config import LATENT_SCALE, STATES_PER_SECOND
 from ..errors import DatasetError
 from ..files import replacing
+from .arrays import forget, opened
 from .augmentation import AudioAugmentation, augment
 from .clips import Clip
 from .draws import generator
+from .workers import computed
 
 FOLDER = ".cache"  # inside the folder of clips
 TAIL = 6  # states heard after the start of the last frame, and more
 
 OnProgress = Callable[[int, int], None]
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class LatentCache:
@@ -41,35 +46,36 @@ class LatentCache:
             if name.startswith(("encoder.", "quant_conv."))
         }
         self.folder = folder / FOLDER / f"latents-{fingerprint(encoding)}"
-        self._open: dict[str, np.ndarray] = {}
 
-    def fill(self, clips: Sequence[Clip], on_progress: OnProgress | None = None) -> None:
-        """Encode the clips that are not there yet."""
-        for done, clip in enumerate(clips, 1):
-            path = self.folder / f"{clip.name}.npy"
-            if not path.is_file() or self._stored(clip).shape[1] != clip.num_pictures:
-                self._open.pop(clip.name, None)
-                _write(path, self._encode(clip))
-            if on_progress is not None:
-                on_progress(done, len(clips))
+    def fill(
+        self, clips: Sequence[Clip], on_progress: OnProgress | None = None, *, workers: int = 0
+    ) -> None:
+        """Encode the clips that are not there yet; `workers` processes read their pictures."""
+        missing = [clip for clip in clips if not self._is_there(clip)]
+        pictures = computed(Clip.pictures, missing, workers)
+        for clip, shown in _counted(missing, pictures, len(clips), on_progress):
+            _write(self._path(clip), self._encode(shown))
+        forget()
+
+    def _path(self, clip: Clip) -> Path:
+        return self.folder / f"{clip.name}.npy"
+
+    def _is_there(self, clip: Clip) -> bool:
+        path = self._path(clip)
+        return path.is_file() and opened(path).shape[1] == clip.num_pictures
 
     def get(self, clip: Clip, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Mean and deviation of these frames, (n, c, h, w) each, float32."""
-        stored = torch.from_numpy(self._stored(clip)[:, list(frames)].astype(np.float32))
+        stored = opened(self._path(clip))[:, list(frames)]
+        stored = torch.from_numpy(stored.astype(np.float32))
         return stored[0], stored[1]
 
-    def _stored(self, clip: Clip) -> np.ndarray:
-        if clip.name not in self._open:
-            self._open[clip.name] = np.load(self.folder / f"{clip.name}.npy", mmap_mode="r")
-        return self._open[clip.name]
-
     @torch.no_grad()
-    def _encode(self, clip: Clip) -> np.ndarray:
-        images = torch.from_numpy(clip.pictures()).movedim(-1, 1) / 127.5 - 1
-        parts = []
-        with torch.autocast(self._vae.device.type, torch.bfloat16, enabled=self._bf16):
-            for chunk in images.to(self._vae.device).split(20):
-                posterior = self._vae.encode(chunk).latent_dist
+    def _encode(self, pictures: np.ndarray) -> np.ndarray:
+        parts, device = [], self._vae.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+            for chunk in torch.from_numpy(pictures).movedim(-1, 1).split(20):
+                posterior = self._vae.encode(chunk.to(device) / 127.5 - 1).latent_dist
                 parts.append(torch.stack([posterior.mean, posterior.std]).float() * LATENT_SCALE)
         return torch.cat(parts, dim=1).cpu().numpy().astype(np.float16)  # (2, f, c, h, w)
 
@@ -94,27 +100,29 @@ class AudioCache:
         self._variants = variants if augmentation.enabled else 1
         name = fingerprint(encoder.state_dict(), (asdict(augmentation), variants, seed))
         self.folder = folder / FOLDER / f"voices-{name}"
-        self._open: dict[str, np.ndarray] = {}
 
-    def fill(self, clips: Sequence[Clip], on_progress: OnProgress | None = None) -> None:
-        """Encode the voices that are not there yet."""
-        for done, clip in enumerate(clips, 1):
-            path = self.folder / f"{clip.name}.npy"
-            if not path.is_file():
-                _write(path, self._encode(clip, clips[done % len(clips)]))
-            if on_progress is not None:
-                on_progress(done, len(clips))
+    def fill(
+        self, clips: Sequence[Clip], on_progress: OnProgress | None = None, *, workers: int = 0
+    ) -> None:
+        """Encode the voices that are not there yet, in `workers` processes."""
+        neighbours = zip(clips, [*clips[1:], *clips[:1]], strict=True)
+        missing = [pair for pair in neighbours if not self._path(pair[0]).is_file()]
+        states = computed(self._encode, missing, workers)
+        for (clip, _), variants in _counted(missing, states, len(clips), on_progress):
+            _write(self._path(clip), variants)
+
+    def _path(self, clip: Clip) -> Path:
+        return self.folder / f"{clip.name}.npy"
 
     def get(self, clip: Clip, draw: torch.Generator | None = None) -> Tensor:
         """States (n, layer, d) from the clip's first frame on, of a variant drawn at random;
         without `draw` of the voice as it is."""
-        if clip.name not in self._open:
-            self._open[clip.name] = np.load(self.folder / f"{clip.name}.npy", mmap_mode="r")
-        stored = self._open[clip.name]
+        stored = opened(self._path(clip))
         number = 0 if draw is None else int(torch.randint(len(stored), (), generator=draw))
         return torch.from_numpy(stored[number].astype(np.float32))
 
-    def _encode(self, clip: Clip, other: Clip) -> np.ndarray:
+    def _encode(self, neighbours: tuple[Clip, Clip]) -> np.ndarray:
+        clip, other = neighbours
         speech, babble = clip.speech(), other.speech()
         first = round(clip.start * STATES_PER_SECOND)
         count = round(clip.num_frames / clip.fps * STATES_PER_SECOND) + TAIL
@@ -124,6 +132,16 @@ class AudioCache:
             heard = augment(speech, draw, self._augmentation, babble) if number else speech
             variants.append(encode_speech(self._encoder, heard)[first : first + count])
         return torch.stack(variants).numpy().astype(np.float16)  # (k, n, layer, d)
+
+
+def _counted(
+    items: Sequence[T], results: Iterable[Result], total: int, on_progress: OnProgress | None
+) -> Iterator[tuple[T, Result]]:
+    """Items and their results, while progress is told; those that are not listed were there."""
+    for done, pair in enumerate(zip(items, results, strict=True), total - len(items) + 1):
+        yield pair
+        if on_progress is not None:
+            on_progress(done, total)
 
 
 def fingerprint(weights: Mapping[str, Tensor], settings: object = None) -> str:

@@ -30,6 +30,7 @@ from ..landmarks.track_file import load_track
 from ..media.audio import read_speech
 from ..media.frame_zip import FrameZip
 from ..media.image import read_image
+from .arrays import opened
 
 FRAMES, SPEECH, LANDMARKS, META = "frames.npy", "speech.wav", "landmarks.npz", "meta.json"
 FRAME_ZIP = "frames.zip"
@@ -57,14 +58,21 @@ class Clip:
                 f"{self.folder / META} cannot be read ({error}); make the clip again."
             ) from error
 
-    @cached_property
+    @property
     def frames(self) -> np.ndarray | FrameZip:
         """uint8 (f, H, W, 3), of which what is asked for is read."""
+        return self._zipped or self._array()
+
+    @cached_property
+    def _zipped(self) -> FrameZip | None:
+        path = self.folder / FRAME_ZIP
+        is_there = path.is_file() and not (self.folder / FRAMES).is_file()
+        return FrameZip(path) if is_there else None
+
+    def _array(self) -> np.ndarray:
         path = self.folder / FRAMES
-        if not path.is_file() and (self.folder / FRAME_ZIP).is_file():
-            return FrameZip(self.folder / FRAME_ZIP)
         try:
-            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+            frames = opened(path)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{path} cannot be read ({error}); make the clip again.") from error
         if frames.ndim != 4 or frames.dtype != np.uint8 or frames.shape[3] != 3:
@@ -127,11 +135,11 @@ class Clip:
         """Seconds into the speech at frame 0."""
         return float(self.meta.get("start", 0.0))
 
-    @property
+    @cached_property
     def num_frames(self) -> int:
         return len(self.frames)
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
         """Width and height."""
         return self.frames.shape[2], self.frames.shape[1]

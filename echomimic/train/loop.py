@@ -23,10 +23,11 @@ from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .ema import EMA
 from .logs import Log
 from .recipe import StageOptions
-from .rounds import Rounds, loaded
+from .rounds import Rounds
 from .sharded import compute_by_autocast, is_sharded, make_whole, spread, spread_state, whole
 from .stage import Stage
 from .stopping import any_process, check_finite, explained, interruptible
+from .workers import in_order
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Run:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.start = self._restore(optimizer) if resume else 0
         self._rounds = Rounds(stage, options, accelerator, self.start)
-        self._batches = loaded(self._rounds, options.workers)
+        self._batches = in_order(self._rounds, options.workers)
         self.log = Log(folder / "log.jsonl", self.start, active=accelerator.is_main_process)
         self._clock = time.monotonic()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import nn
 
 from ..audio.whisper import AudioEncoder
@@ -104,10 +105,10 @@ class _Maker:
 
     def diffusion(self) -> Stage:
         settings, row = self._settings(DiffusionSettings), variant(self.recipe.variant)
-        vae = load_vae(self._made("vae", "vae"), dtype="float32").model
+        vae = load_vae(self._made("vae", "vae"), dtype="float32").model.to(PartialState().device)
         encoder = load_audio_encoder(self._made("audio_encoder", "audio"), dtype="float32")
         train, held_out = self.data.clips("train"), self.data.clips("validate")
-        motion_frames = 0
+        motion_frames, workers = 0, self.options.workers
         if self.name == "stage2":
             motion_frames = (self._unet_config().motion or MotionConfig()).motion_frames
             check_length(train + held_out, settings.samples.targets + motion_frames)
@@ -116,8 +117,8 @@ class _Maker:
             self.data.folder, encoder, settings.augmentation,
             variants=settings.voice_variants, seed=self.recipe.seed,
         )  # fmt: skip
-        latents.fill(train + held_out, self._progress("latents"))
-        voices.fill(train + held_out, self._progress("voices"))
+        latents.fill(train + held_out, self._progress("latents"), workers=workers)
+        voices.fill(train + held_out, self._progress("voices"), workers=workers)
         networks = self._networks(settings, row)
         reduction = networks["landmark_encoder"].config.drawing
 
