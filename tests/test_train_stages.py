@@ -11,6 +11,8 @@ import torch
 pytest.importorskip("accelerate")
 pytest.importorskip("cv2")
 
+from pretend_device import PretendDevice, to_device
+
 from echomimic.config import SamplingOptions
 from echomimic.errors import DatasetError, OptionsError, WeightsError
 from echomimic.media.image import write_image
@@ -334,3 +336,17 @@ class TestRecipes:
     def test_what_is_missing_is_named(self):
         with pytest.raises(OptionsError, match="lacks 'steps'"):
             strict(StageOptions, {}, "here")
+
+
+@pytest.mark.parametrize("name", RECIPE.stages)
+def test_a_stage_is_validated_and_written_where_its_networks_are(trained, data, tmp_path, name):
+    folder, _ = trained
+    shutil.copytree(folder / "models", tmp_path / "models")
+    stage = make_stage(name, RECIPE, data, tmp_path / "models")
+    in_main_memory = stage.validate(1, tmp_path)
+    to_device(stage.module)
+    with PretendDevice():
+        figures = stage.validate(2, tmp_path)
+        stage.export(tmp_path / "exported")
+    assert figures == pytest.approx(in_main_memory, rel=1e-3, abs=1e-3)
+    assert list((tmp_path / "exported").rglob("*.safetensors"))

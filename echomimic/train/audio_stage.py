@@ -113,7 +113,8 @@ class AudioStage:
             return {}
         batch = _stack([self._pair(speech, speech) for speech in voices])
         heard = batch["heard"].bool()
-        told, truth = self.module.tell(batch["mel"])[heard], batch["truth"][heard]  # (n, 2)
+        told = self.module.tell(batch["mel"]).cpu()[heard]  # (n, 2)
+        truth = batch["truth"][heard]
         return {
             f"{name}_r": float(torch.corrcoef(torch.stack([told[:, i], truth[:, i]]))[0, 1])
             for i, name in enumerate(("opening", "width"))

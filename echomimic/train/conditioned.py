@@ -97,7 +97,7 @@ class ConditionedTraining(nn.Module):
             noisy,
             batch["t"][:, 0] if self.is_temporal else batch["t"].flatten(),
             num_frames=n if self.is_temporal else 1,
-            with_reference=shown.repeat_interleave(clips).tolist(),
+            with_reference=shown.repeat_interleave(clips).cpu().tolist(),
             reference=_shown(known, shown, clips),
             audio=self.denoising_unet.project_audio(batch["audio"].flatten(0, 1)),
             face=self._face(batch),

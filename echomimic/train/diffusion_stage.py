@@ -55,7 +55,8 @@ class DiffusionStage:
         """Losses of held-out samples at fixed timesteps with fixed noise, and a sheet of clips."""
         figures: dict[str, float] = {}
         if self._held_out is not None:
-            batch = self._held_out(range(FIRST_VALIDATED, FIRST_VALIDATED + VALIDATED))
+            drawn = self._held_out(range(FIRST_VALIDATED, FIRST_VALIDATED + VALIDATED))
+            batch = {key: tensor.to(self.module.vae.device) for key, tensor in drawn.items()}
             for t in TIMESTEPS:
                 losses = self.module(batch | {"t": torch.full_like(batch["t"], t)})
                 figures |= {f"{key}_{t}": float(loss.mean()) for key, loss in losses.items()}

@@ -22,8 +22,9 @@ class EMA:
     def update(self, step: int) -> None:
         """After optimiser step number `step`, counted from 1; warms up over the first steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, average in self.shadow.items():
-            average.lerp_(self._parameters[name].float(), 1 - decay)
+        if self.shadow:  # all at once: a GPU would wait longer for each than it takes to average
+            present = [self._parameters[name].float() for name in self.shadow]
+            torch._foreach_lerp_(list(self.shadow.values()), present, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -63,7 +63,7 @@ class SampleSheet:
             for mode in self.modes:
                 conditions = self._conditions(clip, states, mode, features, landmark_encoder)
                 denoiser = Denoiser(
-                    denoising_unet, conditions, device="cpu", dtype=torch.float32,
+                    denoising_unet, conditions, device=vae.device, dtype=torch.float32,
                     landmark_encoder=landmark_encoder,
                 )  # fmt: skip
                 latents = sample_clip(

@@ -121,7 +121,8 @@ class VAEStage:
         for clip in self._held_out[:32]:
             picture = clip.frame(clip.num_frames // 2)
             image = torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1
-            error = (vae.decode(vae.encode(image)).float().clamp(-1, 1) - image) / 2
+            decoded = vae.decode(vae.encode(image)).float().cpu()
+            error = (decoded.clamp(-1, 1) - image) / 2
             size = (picture.shape[1], picture.shape[0])
             inside = torch.from_numpy(
                 clip.weight_map(clip.num_frames // 2, size, mouth=2.0, eyes=2.0) > 1
@@ -157,11 +158,11 @@ def standardise(vae: AutoencoderKL, pictures: Sequence[np.ndarray]) -> None:
     channels = len(mean)
     quant, post = vae.quant_conv, vae.post_quant_conv
     # Moments are means, then logarithms of variances.
-    quant.weight[:channels] *= gain[:, None, None, None]
-    quant.bias[:channels] = (quant.bias[:channels] - mean) * gain
-    quant.bias[channels:] += 2 * gain.log()
-    post.bias += (post.weight[:, :, 0, 0] * mean).sum(dim=1)
-    post.weight /= gain[None, :, None, None]
+    quant.weight[:channels].mul_(gain[:, None, None, None])
+    quant.bias[:channels].sub_(mean).mul_(gain)
+    quant.bias[channels:].add_(2 * gain.log())
+    post.bias.add_((post.weight[:, :, 0, 0] * mean).sum(dim=1))
+    post.weight.div_(gain[None, :, None, None])
 
 
 def _psnr(squared_errors: Sequence[Tensor]) -> float:
