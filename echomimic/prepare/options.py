@@ -30,6 +30,8 @@ class Limits:
     mouth_voice: float = 0.2  # correlation of mouth and voice, at least
     mouth_chance: float = 0.15  # by how much the correlation is above that of wrong alignments
     mouth_late: float = 3.0  # frames that the mouth may be late or early
+    sync_c: float = 3.0  # SyncNet's confidence, at least; as LatentSync's data have
+    sync_offset: float = 3.0  # frames that the mouth may be late or early for SyncNet
 
     @classmethod
     def with_changes(cls, changes: dict[str, float]) -> Limits:

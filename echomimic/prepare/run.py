@@ -19,6 +19,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..errors import DatasetError, OptionsError
 from ..files import UNFINISHED, replacing
 from ..media.frames import VIDEO_SUFFIXES
@@ -38,6 +40,7 @@ class Summary:
     """What came of all videos."""
 
     outcomes: list[Outcome]
+    lip_sync: str  # name of the meter of lips against voices
 
     @property
     def kept(self) -> list[str]:
@@ -56,6 +59,7 @@ class Summary:
         reasons = Counter(reject.reason for reject in self.rejects)
         lines = [f"{len(self.outcomes)} videos: {self.note}"]
         lines += [f"  {reason:14}{count:6}" for reason, count in reasons.most_common()]
+        lines.append(f"lips against voice: {self.lip_sync}")
         return "\n".join(lines)
 
 
@@ -107,9 +111,11 @@ def prepare(
             _remember(records, task.video, outcome)
             outcomes[task.video.key] = outcome
             if on_progress is not None:
-                on_progress(len(outcomes), len(tasks), Summary([*outcomes.values()]).note)
+                note = Summary([*outcomes.values()], lip_sync.name).note
+                on_progress(len(outcomes), len(tasks), note)
     finally:
-        summary = Summary([outcomes[v.key] for v in videos if v.key in outcomes])
+        told = [outcomes[video.key] for video in videos if video.key in outcomes]
+        summary = Summary(told, lip_sync.name)
         _write_rejects(out / REJECTS, summary.rejects)
     return summary
 
@@ -130,7 +136,10 @@ def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[tuple[Task, Out
         yield from ((task, prepare_video(task)) for task in tasks)
         return
     # Not forked: a copy of a process whose libraries have threads may wait for them for ever.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    threads = max(1, (os.cpu_count() or 1) // workers)  # of each, so that cores are not fought for
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), torch.set_num_threads, initargs=(threads,)
+    )
     try:
         futures = {pool.submit(prepare_video, task): task for task in tasks}
         for future in as_completed(futures):
