@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli_options import DEFAULT_MODELS, add_border_every, add_models_folder
+from .cli_options import DEFAULT_MODELS, add_border_every, add_models_folder, usable_device
 from .cli_progress import Progress
 from .errors import EvaluationError, OptionsError
 
@@ -34,6 +34,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--against", type=Path, help="report.json of another method, of the same clips"
     )
+    command.add_argument("--device", default="cpu", help="of the networks: cpu, cuda, mps (cpu)")
     add_models_folder(command)
     _add_networks(command)
 
@@ -66,6 +67,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     if options.fps <= 0 or options.seconds <= 0 or options.border_every < 0:
         raise OptionsError("Give --fps and --seconds above 0, and --border-every of 0 or more.")
+    usable_device(options.device)
     pairs = find_pairs(options.real, options.generated)
     other = None if options.against is None else read_report(options.against)
     setup, tracked_by = _setup(options)
@@ -96,6 +98,7 @@ def _setup(options: argparse.Namespace) -> tuple[Setup, str]:
         fps=options.fps,
         seconds=options.seconds,
         border_every=options.border_every,
+        device=options.device,
         tracker=None if landmarker is None else _tracker(landmarker, options.fps),
         weights=weights,
         **networks,
@@ -116,17 +119,21 @@ def _networks(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, An
     networks, weights = {}, {}
     if options.syncnet is not None:
         weights["syncnet"] = known_file(options.syncnet, syncnet.LICENCE)
-        networks["syncnet"] = syncnet.read_syncnet(options.syncnet)
+        networks["syncnet"] = syncnet.read_syncnet(options.syncnet).to(options.device)
     if options.lpips is not None:
         networks["lpips"], weights["lpips"] = _lpips(options)
     if options.inception is not None:
         from .evaluation.inception import InceptionFeatures
 
-        networks["images"] = InceptionFeatures(options.inception, resize=options.inception_resize)
+        networks["images"] = InceptionFeatures(
+            options.inception, resize=options.inception_resize, device=options.device
+        )
     if options.i3d is not None:
         from .evaluation.i3d import I3DFeatures
 
-        networks["clips"] = I3DFeatures(options.i3d, sha256=options.i3d_sha256)
+        networks["clips"] = I3DFeatures(
+            options.i3d, sha256=options.i3d_sha256, device=options.device
+        )
     if options.sface is not None:
         from .evaluation.identity import SFace
 
@@ -145,6 +152,7 @@ def _lpips(options: argparse.Namespace) -> tuple[Any, Any]:
     network = read_lpips(options.lpips, options.lpips_network)
     name = f"{options.lpips.name} ({network.backbone.name})"
     contents = digest(dict(network.state_dict()))
+    network.to(options.device)
     return network, Weights(name, f"blake2b of the tensors {contents}", "BSD (heads BSD-2)")
 
 
