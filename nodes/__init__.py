@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .audio import EchoMimicAudioEncode
+from .compare import EchoMimicCompare
 from .conditioning import EchoMimicConditioning
 from .context_windows import EchoMimicContextWindows, EchoMimicNoise
 from .decode import EchoMimicDecodeVideo
@@ -53,6 +54,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicPasteBack,
     EchoMimicPlan,
     EchoMimicReport,
+    EchoMimicCompare,
 ]
 
 
