@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, astuple, dataclass, fields
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -136,10 +137,7 @@ def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[tuple[Task, Out
         yield from ((task, prepare_video(task)) for task in tasks)
         return
     # Not forked: a copy of a process whose libraries have threads may wait for them for ever.
-    threads = max(1, (os.cpu_count() or 1) // workers)  # of each, so that cores are not fought for
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), torch.set_num_threads, initargs=(threads,)
-    )
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (workers,))
     try:
         futures = {pool.submit(prepare_video, task): task for task in tasks}
         for future in as_completed(futures):
@@ -151,6 +149,18 @@ def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[tuple[Task, Out
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(workers: int) -> None:
+    """In each new process: its share of the cores, and an end when the run is killed, or it would
+    go on with the next videos while the same command is begun again."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
 
 
 def _open_records(out: Path, options: PrepareOptions, faces: FaceSource, lip_sync: LipSync) -> Path:
