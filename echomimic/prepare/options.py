@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
@@ -35,11 +36,13 @@ class Limits:
 
     @classmethod
     def with_changes(cls, changes: dict[str, float]) -> Limits:
-        """The defaults but for these; raises `OptionsError` for a limit that does not exist."""
+        """The defaults but for these; raises `OptionsError` for a limit that cannot be."""
         known = [one.name for one in fields(cls)]
-        for name in changes:
+        for name, value in changes.items():
             if name not in known:
                 raise OptionsError(f"There is no limit {name!r}; choose from {', '.join(known)}.")
+            if math.isnan(value):
+                raise OptionsError(f"The limit {name!r} must be a number, not {value}.")
         return replace(cls(), **changes)
 
 
