@@ -26,6 +26,7 @@ from .portrait import EchoMimicPortrait
 from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
 from .report import EchoMimicReport
 from .sample import EchoMimicSampler
+from .sync_score import EchoMimicSyncScore
 
 NODES: list[type[io.ComfyNode]] = [
     EchoMimicModelLoader,
@@ -55,6 +56,7 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicPlan,
     EchoMimicReport,
     EchoMimicCompare,
+    EchoMimicSyncScore,
 ]
 
 

@@ -14,6 +14,7 @@ from . import motion
 from .faces import aligned_faces
 from .identity import identity_similarity
 from .images import psnr, ssim
+from .networks import full_precision
 from .pairs import Film, Tracker
 from .sync import embed_film, sync_distances, sync_score, wrong_moment
 from .syncnet import FPS, SyncNet
@@ -76,9 +77,7 @@ def measure_pair(real: Film, made: Film, setup: Setup) -> Measured:
     What a single measure cannot judge is a note and not a figure. On a GPU too, networks compute
     in full float32, and equal clips have equal figures.
     """
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
+    with full_precision():
         return _measure(real, made, setup)
 
 

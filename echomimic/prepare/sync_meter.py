@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import OptionsError
 from ..evaluation.faces import SYNC_CROP
-from ..evaluation.networks import known_file
+from ..evaluation.networks import full_precision, known_file
 from ..evaluation.sync import MAX_SHIFT, score_film
 from ..evaluation.syncnet import FPS, LICENCE, WINDOW, SyncNet, read_syncnet
 from .checks import Check, check
@@ -33,7 +33,8 @@ class SyncNetMeter:
 
     def __call__(self, clip: Candidate, limits: Limits) -> list[Check]:
         network = _network(self.weights, self.device)
-        score = score_film(network, clip.frames(), clip.track, clip.speech)
+        with full_precision():
+            score = score_film(network, clip.frames(), clip.track, clip.speech)
         return check(limits, sync_c=score.confidence, sync_offset=float(score.offset))
 
 
