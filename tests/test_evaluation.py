@@ -333,6 +333,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
     assert "No face landmarker was found" in said.err
     assert (tmp_path / "out/report.md").read_text() == said.out
     figures = json.loads((tmp_path / "out/report.json").read_text())
+    assert figures["protocol"]["device"] == "cpu"
     assert (tmp_path / "out/report.png").stat().st_size > 5_000
     assert {name: one["frames"] for name, one in figures["clips"].items()} == dict.fromkeys(
         SEEDS, 10
