@@ -22,6 +22,7 @@ from .cli_options import (
     add_sampling_options,
     face_points,
     size,
+    usable_device,
 )
 from .cli_plan import add_plan
 from .cli_prepare import add_prepare
@@ -248,7 +249,7 @@ def _model(options: argparse.Namespace) -> EchoMimic:
     from .pipeline import EchoMimic
 
     dtype = getattr(torch, options.dtype) if options.dtype else None
-    place = {"device": _device(options.device), "dtype": dtype}
+    place = {"device": usable_device(options.device), "dtype": dtype}
     if _is_mini(options):
         if options.variant != "joint":
             raise OptionsError(
@@ -259,20 +260,6 @@ def _model(options: argparse.Namespace) -> EchoMimic:
         landmarker = find_landmarker([DEFAULT_MODELS])
         return EchoMimic.mini(landmarker=landmarker, **place)
     return EchoMimic.from_folder(options.models or [DEFAULT_MODELS], options.variant, **place)
-
-
-def _device(name: str | None) -> str | None:
-    """The named device, if this machine has it."""
-    import torch
-
-    if name is None:
-        return None
-    try:
-        torch.empty(1, device=name).cpu()  # `meta` can be made but holds nothing
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-        raise OptionsError(f"The device {name!r} cannot be used here: {reason}.") from None
-    return name
 
 
 def _demo(options: argparse.Namespace) -> None:

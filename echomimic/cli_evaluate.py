@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli_options import DEFAULT_MODELS, add_border_every, add_models_folder
+from .cli_options import DEFAULT_MODELS, add_border_every, add_models_folder, usable_device
 from .cli_progress import Progress
 from .errors import EvaluationError, OptionsError
 
@@ -34,6 +35,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--against", type=Path, help="report.json of another method, of the same clips"
     )
+    command.add_argument("--device", default="cpu", help="of the networks: cpu, cuda, mps (cpu)")
     add_models_folder(command)
     _add_networks(command)
 
@@ -64,16 +66,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .media.image import write_image
     from .weights.write import write_text
 
-    if options.fps <= 0 or options.seconds <= 0 or options.border_every < 0:
-        raise OptionsError("Give --fps and --seconds above 0, and --border-every of 0 or more.")
+    _check_numbers(options)
+    usable_device(options.device)
     pairs = find_pairs(options.real, options.generated)
+    coefficients, read_from = _coefficients(options)  # before clips are measured, which takes long
     other = None if options.against is None else read_report(options.against)
     setup, tracked_by = _setup(options)
     with Progress() as progress:
         found = evaluate(
-            pairs, setup, options.out, tracked_by=tracked_by, coefficients=_coefficients(options),
+            pairs, setup, options.out, tracked_by=tracked_by, coefficients=coefficients,
             on_progress=lambda done, total: progress("evaluate", done, total),
         )  # fmt: skip
+    found.protocol.update(read_from)
     differences = [] if other is None else compare(found, other)
     text = report_text(found, differences)
     figures = found.figures() | {"against": [one.figures() for one in differences]}
@@ -82,6 +86,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     write_image(options.out / PLOT, draw_evaluation(found))
     sys.stdout.write(text)
     sys.stderr.write(f"{options.out / REPORT}\n")
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    positive = (options.fps, options.seconds)
+    if not all(0 < number < math.inf for number in positive) or options.border_every < 0:
+        raise OptionsError("Give --fps and --seconds above 0, and --border-every of 0 or more.")
 
 
 def _setup(options: argparse.Namespace) -> tuple[Setup, str]:
@@ -96,6 +106,7 @@ def _setup(options: argparse.Namespace) -> tuple[Setup, str]:
         fps=options.fps,
         seconds=options.seconds,
         border_every=options.border_every,
+        device=options.device,
         tracker=None if landmarker is None else _tracker(landmarker, options.fps),
         weights=weights,
         **networks,
@@ -116,17 +127,21 @@ def _networks(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, An
     networks, weights = {}, {}
     if options.syncnet is not None:
         weights["syncnet"] = known_file(options.syncnet, syncnet.LICENCE)
-        networks["syncnet"] = syncnet.read_syncnet(options.syncnet)
+        networks["syncnet"] = syncnet.read_syncnet(options.syncnet).to(options.device)
     if options.lpips is not None:
         networks["lpips"], weights["lpips"] = _lpips(options)
     if options.inception is not None:
         from .evaluation.inception import InceptionFeatures
 
-        networks["images"] = InceptionFeatures(options.inception, resize=options.inception_resize)
+        networks["images"] = InceptionFeatures(
+            options.inception, resize=options.inception_resize, device=options.device
+        )
     if options.i3d is not None:
         from .evaluation.i3d import I3DFeatures
 
-        networks["clips"] = I3DFeatures(options.i3d, sha256=options.i3d_sha256)
+        networks["clips"] = I3DFeatures(
+            options.i3d, sha256=options.i3d_sha256, device=options.device
+        )
     if options.sface is not None:
         from .evaluation.identity import SFace
 
@@ -145,6 +160,7 @@ def _lpips(options: argparse.Namespace) -> tuple[Any, Any]:
     network = read_lpips(options.lpips, options.lpips_network)
     name = f"{options.lpips.name} ({network.backbone.name})"
     contents = digest(dict(network.state_dict()))
+    network.to(options.device)
     return network, Weights(name, f"blake2b of the tensors {contents}", "BSD (heads BSD-2)")
 
 
@@ -157,17 +173,42 @@ def _tracker(landmarker: Path, fps: float) -> Tracker:
     return track
 
 
-def _coefficients(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray] | None:
-    """Generated and real expressions, numbers (n, d)."""
+def _coefficients(
+    options: argparse.Namespace,
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, dict[str, Any]]:
+    """Generated and real expressions, numbers (n, d), and what the report says of their files."""
     if options.expressions is None:
-        return None
+        return None, {}
+    from .evaluation.networks import known_file
     from .landmarks.arrays import read_npy
 
     real, made = (read_npy(path) for path in options.expressions)
     for path, array in zip(options.expressions, (real, made), strict=True):
-        if array.ndim != 2 or array.dtype.kind not in "fiu":
-            raise EvaluationError(
-                f"{path.name} holds {array.dtype} {array.shape}, not numbers (frames, "
-                "coefficients); save the expression coefficients alone."
-            )
-    return made, real
+        _check_coefficients(path, array)
+    if real.shape[1] != made.shape[1]:
+        raise EvaluationError(
+            f"{options.expressions[0].name} has {real.shape[1]} coefficients a frame and "
+            f"{options.expressions[1].name} {made.shape[1]}; save those of one face model."
+        )
+    files = {
+        side: f"{path.name} ({len(array)} frames), sha256 {known_file(path, '').sha256}"
+        for side, path, array in zip(
+            ("real", "generated"), options.expressions, (real, made), strict=True
+        )
+    }
+    return (made, real), {"expressions": files}
+
+
+def _check_coefficients(path: Path, array: np.ndarray) -> None:
+    import numpy as np
+
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise EvaluationError(
+            f"{path.name} holds {array.dtype} {array.shape}, not numbers (frames, "
+            "coefficients); save the expression coefficients alone."
+        )
+    if not np.isfinite(array).all():
+        raise EvaluationError(
+            f"{path.name} holds coefficients that are not numbers, of the frame "
+            f"{int(np.isfinite(array).all(axis=1).argmin())} first; leave such frames out."
+        )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .config import VARIANTS
+from .errors import OptionsError
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEFAULT_MODELS = Path("models")
@@ -88,3 +89,17 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size like 512 or 768x512")
     width, height = int(parts[0]), int(parts[-1])
     return width, height
+
+
+def usable_device(name: str | None) -> str | None:
+    """The named device, if this machine has it; raises `OptionsError` otherwise."""
+    import torch
+
+    if name is None:
+        return None
+    try:
+        torch.empty(1, device=name).cpu()  # `meta` can be made but holds nothing
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise OptionsError(f"The device {name!r} cannot be used here: {reason}.") from None
+    return name

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli_options import DEFAULT_MODELS, add_models_folder
+from .cli_options import DEFAULT_MODELS, add_models_folder, usable_device
 from .cli_progress import Progress
 from .errors import OptionsError
 
 if TYPE_CHECKING:
     from .pipeline import OnProgress
     from .prepare.faces import FaceSource
+    from .prepare.lip_sync import LipSync
     from .prepare.options import PrepareOptions
 
 FACES = ("mediapipe", "stored")
@@ -55,7 +56,12 @@ def add_prepare(commands: argparse._SubParsersAction) -> None:
     add_models_folder(command)
     command.add_argument("--workers", type=int, help="processes; default: one per core")
     command.add_argument("--vae", type=Path, help="also encode all frames by this VAE")
-    command.add_argument("--device", default="cpu", help="of the VAE (cpu)")
+    command.add_argument(
+        "--syncnet",
+        type=Path,
+        help="syncnet_v2.model, to judge lips; default: a proxy that hears loudness only",
+    )
+    command.add_argument("--device", default="cpu", help="of the VAE and of SyncNet (cpu)")
     command.add_argument(
         "--shards", metavar="PLACE", help="also pack the clips into a folder or s3://… address"
     )
@@ -73,6 +79,7 @@ def _limit(text: str) -> tuple[str, float]:
 def _prepare(options: argparse.Namespace) -> None:
     if not options.videos and options.vae is None and options.shards is None:
         raise OptionsError("There is nothing to do; give folders of videos, --vae or --shards.")
+    usable_device(options.device)
     with Progress() as progress:
         if options.videos:
             _clips(options, progress)
@@ -91,9 +98,10 @@ def _prepare(options: argparse.Namespace) -> None:
 def _clips(options: argparse.Namespace, progress: OnProgress) -> None:
     from .prepare.run import REJECTS, prepare
 
+    chosen = _options(options)
     summary = prepare(
-        options.videos, options.out, _faces(options), _options(options),
-        workers=options.workers,
+        options.videos, options.out, _faces(options), chosen,
+        lip_sync=_lip_sync(options, chosen), workers=options.workers,
         on_progress=lambda done, total, note: progress("videos", done, total, note),
     )  # fmt: skip
     sys.stderr.write(f"\n{summary.text()}\n{options.out / REJECTS}\n")
@@ -121,6 +129,24 @@ def _faces(options: argparse.Namespace) -> FaceSource:
     if options.faces == "stored":
         return StoredFaces()
     return MediaPipeFaces(find_landmarker(options.models or [DEFAULT_MODELS]))
+
+
+def _lip_sync(options: argparse.Namespace, chosen: PrepareOptions) -> LipSync:
+    """SyncNet where its weights are given; limits of the other meter would do nothing."""
+    from .prepare.lip_sync import MouthVoiceProxy
+    from .prepare.sync_meter import SyncNetMeter, syncnet_meter
+
+    if options.syncnet is None:
+        meter, other, change = MouthVoiceProxy(), SyncNetMeter, "give --syncnet"
+    else:
+        meter = syncnet_meter(options.syncnet, chosen, options.device)
+        other, change = MouthVoiceProxy, "leave --syncnet out"
+    for name, _ in options.limit:
+        if name in other.reasons:
+            raise OptionsError(
+                f"The limit {name!r} is not of the {meter.name}; take it out or {change}."
+            )
+    return meter
 
 
 def _latents(options: argparse.Namespace, progress: OnProgress) -> None:

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .audio import EchoMimicAudioEncode
+from .compare import EchoMimicCompare
 from .conditioning import EchoMimicConditioning
 from .context_windows import EchoMimicContextWindows, EchoMimicNoise
 from .decode import EchoMimicDecodeVideo
@@ -25,6 +26,7 @@ from .portrait import EchoMimicPortrait
 from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
 from .report import EchoMimicReport
 from .sample import EchoMimicSampler
+from .sync_score import EchoMimicSyncScore
 
 NODES: list[type[io.ComfyNode]] = [
     EchoMimicModelLoader,
@@ -53,6 +55,8 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicPasteBack,
     EchoMimicPlan,
     EchoMimicReport,
+    EchoMimicCompare,
+    EchoMimicSyncScore,
 ]
 
 

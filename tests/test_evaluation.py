@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from echomimic.cli import main
 from echomimic.errors import EvaluationError, LandmarkError, OptionsError
 from echomimic.evaluation import bootstrap
+from echomimic.evaluation import evaluate as measure
 from echomimic.evaluation.compare import compare, read_report
 from echomimic.evaluation.evaluate import evaluate
 from echomimic.evaluation.frechet import frechet_distance
@@ -322,6 +323,9 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
     monkeypatch.chdir(tmp_path)  # where there is no folder of models
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     np.save(tmp_path / "curves.npy", np.zeros(5))
+    np.save(tmp_path / "six.npy", np.random.default_rng(0).normal(size=(30, 6)))
+    np.save(tmp_path / "five.npy", np.ones((30, 5)))
+    np.save(tmp_path / "lost.npy", np.where(np.arange(30)[:, None] == 7, np.nan, np.ones((30, 6))))
     base = ["evaluate", "--real", str(folders / "real"), "--generated", str(folders / "made"),
             "--out", str(tmp_path / "out"), "--seconds", "0.4"]  # fmt: skip
     assert main(base) == 0
@@ -329,6 +333,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
     assert "No face landmarker was found" in said.err
     assert (tmp_path / "out/report.md").read_text() == said.out
     figures = json.loads((tmp_path / "out/report.json").read_text())
+    assert figures["protocol"]["device"] == "cpu"
     assert (tmp_path / "out/report.png").stat().st_size > 5_000
     assert {name: one["frames"] for name, one in figures["clips"].items()} == dict.fromkeys(
         SEEDS, 10
@@ -340,8 +345,37 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
         "--lpips other.safetensors": "the backbone AlexNet is missing",
         "--syncnet gone.model": "There is no weight file gone.model",
         "--expressions curves.npy curves.npy": "not numbers (frames, coefficients)",
+        "--expressions six.npy five.npy": "six.npy has 6 coefficients a frame and five.npy 5",
+        "--expressions six.npy lost.npy": "lost.npy holds coefficients that are not numbers, of "
+        "the frame 7 first",
+        "--device meta": "The device 'meta' cannot be used here",
         "--fps 0": "Give --fps",
+        "--fps nan": "Give --fps",
+        "--seconds inf": "Give --fps",
     }
+    monkeypatch.setattr(measure, "measure_pair", lambda *_: pytest.fail("measured before checks"))
     for options, sentence in wrong.items():
-        assert main(base + options.split()) == 1
-        assert sentence in capsys.readouterr().err
+        assert main([*base, "--out", "elsewhere", *options.split()]) == 1
+        told = capsys.readouterr().err
+        assert sentence in told and "Traceback" not in told
+
+
+def test_e_fid_is_of_the_coefficients_that_are_given_and_names_their_files(
+    folders, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    real, made = np.random.default_rng(0).normal(size=(2, 30, 6))
+    np.save("real.npy", real)
+    np.save("made.npy", made + 1)
+    np.save("one.npy", made[:1])
+    base = ["evaluate", "--real", str(folders / "real"), "--generated", str(folders / "made"),
+            "--out", "out", "--seconds", "0.2", "--expressions", "real.npy"]  # fmt: skip
+    assert main([*base, "made.npy"]) == 0
+    figures = json.loads((tmp_path / "out/report.json").read_text())
+    efid = next(row for row in figures["measures"] if row["name"] == "efid")
+    assert efid["value"] == pytest.approx(frechet_distance(made + 1, real))
+    assert efid["floor"] > 0
+    assert "made.npy (30 frames), sha256 " in figures["protocol"]["expressions"]["generated"]
+    assert "expressions, real: real.npy (30 frames), sha256 " in capsys.readouterr().out
+    assert main([*base, "one.npy"]) == 0  # what other measures say is not lost
+    assert "E-FID: not computed: 1 sample has no covariance" in capsys.readouterr().out

@@ -226,6 +226,7 @@ def test_limits_are_ends_of_what_passes():
     ("made", "message"),
     [
         (lambda: Limits.with_changes({"wobble": 1}), "no limit 'wobble'; choose from no_face"),
+        (lambda: Limits.with_changes({"camera": np.nan}), "limit 'camera' must be a number"),
         (lambda: PrepareOptions(size=100), "multiple of 8, not 100"),
         (lambda: PrepareOptions(fps=0), "fps must be between 1 and 120, not 0"),
         (lambda: PrepareOptions(shortest=9, longest=4), "cannot be 9 to 4 seconds long"),

@@ -100,6 +100,7 @@ def _protocol(setup: Setup, tracked_by: str, num_pairs: int, num_left_out: int) 
         "grid": "frames from the first on, cut to the shorter clip; the real one in the generated "
         "size, antialiased",
         "border_every": setup.border_every,
+        "device": setup.device,
         "landmarks": tracked_by or "none",
         "features": {
             net.name: net.protocol for net in (setup.images, setup.clips, setup.identity) if net

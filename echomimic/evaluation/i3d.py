@@ -27,14 +27,15 @@ class I3DFeatures:
     name = "FVD I3D Kinetics-400"
     protocol = "16 frames, then the next 16; antialiased to 224x224, -1..1, 400 logits"
 
-    def __init__(self, path: Path, *, sha256: str) -> None:
+    def __init__(self, path: Path, *, sha256: str, device: str = "cpu") -> None:
         if not sha256:
             raise WeightsError(
                 f"{Path(path).name} is TorchScript, which is a program; give the sha256 of the "
                 "file that you trust, or it is not run."
             )
         self.weights: Weights = known_file(path, LICENCE, sha256)
-        self._network = _loaded(Path(path))
+        self._network = _loaded(Path(path), device)
+        self._device = device
 
     @torch.no_grad()
     def features(self, frames: np.ndarray) -> np.ndarray:
@@ -48,7 +49,7 @@ class I3DFeatures:
         return np.concatenate([self._clip(clip) for clip in clips])
 
     def _clip(self, frames: np.ndarray) -> np.ndarray:
-        images = torch.from_numpy(frames).movedim(-1, 1).float()  # (16, 3, H, W)
+        images = torch.from_numpy(frames).to(self._device).movedim(-1, 1).float()  # (16, 3, H, W)
         images = resized(images, SIZE, "antialias") / 127.5 - 1
         clip = images.movedim(0, 1)[None]  # (1, 3, 16, 224, 224)
         try:
@@ -58,12 +59,12 @@ class I3DFeatures:
                 f"{self.weights.file} is not the I3D of FVD ({brief(error)}); give "
                 "i3d_torchscript.pt."
             ) from error
-        return logits.reshape(1, -1).float().numpy()
+        return logits.reshape(1, -1).float().cpu().numpy()
 
 
-def _loaded(path: Path) -> torch.jit.ScriptModule:
+def _loaded(path: Path, device: str) -> torch.jit.ScriptModule:
     try:
-        return torch.jit.load(path, map_location="cpu").eval()
+        return torch.jit.load(path, map_location=device).eval()
     except (RuntimeError, ValueError, EOFError) as error:
         raise WeightsError(
             f"{path.name} is no TorchScript, or damaged; give i3d_torchscript.pt."

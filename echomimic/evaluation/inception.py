@@ -69,20 +69,23 @@ class InceptionFeatures:
 
     name = "FID Inception 2015-12-05"
 
-    def __init__(self, path: Path, *, resize: Resize = "tf1", sha256: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, resize: Resize = "tf1", sha256: str | None = None, device: str = "cpu"
+    ) -> None:
         self.weights: Weights = known_file(path, LICENCE, sha256 or SHA256)
         self.protocol = f"every frame, {resize} to 299x299, (x - 128) / 128, pool3 of 2048"
         self._resize: Resize = resize
-        self._network = read_inception(path)
+        self._network = read_inception(path).to(device)
+        self._device = device
 
     @torch.no_grad()
     def features(self, frames: np.ndarray) -> np.ndarray:
         """uint8 RGB (f, H, W, 3) → (f, 2048) float32."""
         parts = []
         for start in range(0, len(frames), BATCH):
-            images = torch.from_numpy(frames[start : start + BATCH]).movedim(-1, 1).float()
-            images = (resized(images, SIZE, self._resize) - 128) / 128
-            parts.append(self._network(images).numpy())
+            images = torch.from_numpy(frames[start : start + BATCH]).to(self._device)
+            images = resized(images.movedim(-1, 1).float(), SIZE, self._resize)
+            parts.append(self._network((images - 128) / 128).cpu().numpy())
         return np.concatenate(parts)
 
 

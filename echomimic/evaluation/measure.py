@@ -14,6 +14,7 @@ from . import motion
 from .faces import aligned_faces
 from .identity import identity_similarity
 from .images import psnr, ssim
+from .networks import full_precision
 from .pairs import Film, Tracker
 from .sync import embed_film, sync_distances, sync_score, wrong_moment
 from .syncnet import FPS, SyncNet
@@ -33,6 +34,7 @@ class Setup:
     fps: float = 25.0
     seconds: float = 20.0  # of each clip, from its start
     border_every: int = 0  # frames after which windows meet; 0: nowhere
+    device: str = "cpu"  # of the networks, for the record
     tracker: Tracker | None = None
     lpips: LPIPS | None = None
     syncnet: SyncNet | None = None
@@ -72,8 +74,14 @@ class Measured:
 def measure_pair(real: Film, made: Film, setup: Setup) -> Measured:
     """All measures of a pair for which there are networks, landmarks and sound.
 
-    What a single measure cannot judge is a note and not a figure.
+    What a single measure cannot judge is a note and not a figure. On a GPU too, networks compute
+    in full float32, and equal clips have equal figures.
     """
+    with full_precision():
+        return _measure(real, made, setup)
+
+
+def _measure(real: Film, made: Film, setup: Setup) -> Measured:
     result = Measured(len(made.frames))
     result.add({"ssim": ssim(made.frames, real.frames).mean(),
                 "psnr": psnr(made.frames, real.frames).mean()})  # fmt: skip
@@ -130,11 +138,12 @@ def _features(result: Measured, use: str, network: FeatureNetwork, real: Film, m
 
 @torch.no_grad()
 def _lpips(network: LPIPS, frames: np.ndarray, others: np.ndarray) -> float:
-    values = []
+    values, device = [], network.shift.device
     for start in range(0, len(frames), LPIPS_BATCH):
-        a, b = (torch.from_numpy(x[start : start + LPIPS_BATCH]).movedim(-1, 1).float() / 127.5 - 1
+        a, b = (torch.from_numpy(x[start : start + LPIPS_BATCH]).to(device).movedim(-1, 1)
                 for x in (frames, others))  # fmt: skip
-        values.append(network(a, b))
+        each = network.distances(a.float() / 127.5 - 1, b.float() / 127.5 - 1)  # (b, 5)
+        values.append(each.sum(dim=1).cpu())
     return float(torch.cat(values).mean())
 
 

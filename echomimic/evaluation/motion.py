@@ -60,17 +60,21 @@ def landmark_error(track: LandmarkTrack, real: LandmarkTrack) -> dict[str, float
     Known as LMD or NME; frames without a face on either side do not count. A detector agrees
     with itself: about 0.01 is its own jitter. Raises `EvaluationError`.
     """
+    return {part: float(np.nanmean(e)) for part, e in landmark_errors(track, real).items()}
+
+
+def landmark_errors(track: LandmarkTrack, real: LandmarkTrack) -> dict[str, np.ndarray]:
+    """The same of each frame, (f,); NaN where no face is seen on either side."""
     _check(track, real)
-    both = track.valid & real.valid
-    ours = track.points[both, :, :2] * real.size
-    truth = real.points[both, :, :2] * real.size
+    ours, truth = (each.points[..., :2] * real.size for each in (track, real))
     left, right = measures.OUTER_CORNERS
     eyes = np.linalg.norm(truth[:, left] - truth[:, right], axis=-1).clip(min=1e-9)
     error = np.linalg.norm(ours - truth, axis=-1) / eyes[:, None]  # (f, 478)
+    error[~(track.valid & real.valid)] = np.nan
     groups = {"mouth": SYNC_PARTS["mouth"], "eyes": _eye_points()}
     return {
-        "face": float(error.mean()),
-        **{name: float(error[:, list(points)].mean()) for name, points in groups.items()},
+        "face": error.mean(axis=1),
+        **{name: error[:, list(points)].mean(axis=1) for name, points in groups.items()},
     }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from ..errors import WeightsError
 
@@ -49,6 +52,18 @@ class IdentityNetwork(Protocol):
     def embed(self, faces: np.ndarray) -> np.ndarray:
         """uint8 RGB (f, 112, 112, 3), aligned (`faces.aligned_faces`) → (f, d)."""
         ...
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """What networks compute within it is in full float32 on NVIDIA's GPUs too, and repeatable.
+
+    By default their convolutions round to 10 bits (TF32), which moves features by a thousandth.
+    """
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
 
 
 def known_file(path: Path, licence: str, sha256: str | None = None) -> Weights:

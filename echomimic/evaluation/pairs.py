@@ -127,20 +127,24 @@ def _check_lengths(pair: Pair, films: list[np.ndarray], fps: float) -> None:
 
 
 def _fitted(pair: Pair, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Frames in the size (H, W) of the generated ones, shrunk without skipping pixels."""
-    height, width = frames.shape[1:3]
+    names = pair.real.name, f"the generated {pair.generated.name}"
+    return np.stack([fitted(frame, size, *names) for frame in frames])
+
+
+def fitted(frame: np.ndarray, size: tuple[int, int], real: str, generated: str) -> np.ndarray:
+    """A real frame in the size (H, W) of the generated one, shrunk without skipping pixels.
+
+    Raises `EvaluationError`, which names both, where it has another shape.
+    """
+    height, width = frame.shape[:2]
     if (height, width) == size:
-        return frames
+        return frame
     stretch = (width / height) / (size[1] / size[0])
     if abs(math.log(stretch)) > MOST_STRETCH:
         raise EvaluationError(
-            f"{pair.real.name} is {width}x{height} and the generated {pair.generated.name} "
-            f"{size[1]}x{size[0]}, another shape; cut the real clip as the portrait was cut."
+            f"{real} is {width}x{height} and {generated} {size[1]}x{size[0]}, another shape; cut "
+            "the real clip as the portrait was cut."
         )
-    return np.stack([_resized(frame, size) for frame in frames])
-
-
-def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     pixels = torch.from_numpy(frame).movedim(-1, 0)[None].float()
     small = F.interpolate(pixels, size, mode="bilinear", antialias=True)
     return small.round().clamp(0, 255).byte()[0].movedim(0, -1).numpy()

@@ -138,9 +138,11 @@ def _expressions(measure: Measure, given: tuple[np.ndarray, np.ndarray] | None) 
     if given is None:
         return _absent(measure)
     made, real = given
-    return _row(
-        measure, value=frechet_distance(made, real), floor=_floor([real]), samples=len(made)
-    )
+    try:
+        value = frechet_distance(made, real)
+    except EvaluationError as error:
+        return _row(measure, note=f"not computed: {error}", samples=len(made))
+    return _row(measure, value=value, floor=_floor([real]), samples=len(made))
 
 
 def _columns(features: np.ndarray, measure: Measure) -> np.ndarray:

@@ -30,9 +30,14 @@ REASONS = {
     "(a proxy that hears loudness only)",
     "mouth_chance": "mouth and voice correlate only {value:+.2f} better than when wrongly aligned, "
     "less than {limit:g} (a proxy that hears loudness only)",
+    "sync_c": "lips and voice belong together by a Sync-C of {value:.2f}, less than {limit:g} "
+    "(SyncNet, own crop)",
+    "sync_offset": "the mouth is {value:+.0f} frames late, more than {limit:g} "
+    "(SyncNet, own crop)",
 }  # fmt: skip
 AT_LEAST = {
-    "short", "no_face", "small_face", "face_share", "silent", "mouth_voice", "mouth_chance"
+    "short", "no_face", "small_face", "face_share", "silent", "mouth_voice", "mouth_chance",
+    "sync_c",
 }  # the others are at most  # fmt: skip
 
 

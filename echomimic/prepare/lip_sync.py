@@ -1,8 +1,8 @@
 """Whether lips belong to a voice.
 
-`LipSync` is where a meter plugs in. `MouthVoiceProxy` needs no weights: it compares how far the
-mouth is open with how loud the voice is. It is not Sync-C, and is called a proxy wherever its
-figures appear.
+`LipSync` is where a meter plugs in: `sync_meter.SyncNetMeter` for those who have its weights.
+`MouthVoiceProxy` needs none: it compares how far the mouth is open with how loud the voice is. It
+is not Sync-C, and is called a proxy wherever its figures appear.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ class Candidate:
 
 
 class LipSync(Protocol):
-    """A meter of lips against a voice. `name` is written beside its figures."""
+    """A meter of lips against a voice. `name` is written beside its figures.
+
+    It is sent to worker processes, so it holds paths and no open model.
+    """
 
     name: str
+    reasons: tuple[str, ...]  # what it may reject for, rows of `checks.REASONS`
 
     def __call__(self, clip: Candidate, limits: Limits) -> list[Check]:
-        """What was measured, against its limits; the reasons are rows of `checks.REASONS`."""
+        """What was measured, against its limits."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class MouthVoiceProxy:
     """Correlation of mouth opening and loudness, its lag, and how it compares with chance."""
 
     name: str = "mouth-voice proxy"
+    reasons: tuple[str, ...] = ("mouth_voice", "mouth_chance", "mouth_late")
 
     def __call__(self, clip: Candidate, limits: Limits) -> list[Check]:
         opening, fps = mouth_opening(clip.track), clip.track.fps

@@ -171,21 +171,39 @@ class _Preparation:
         }
 
 
+@dataclass
+class _Reading:
+    """A video that is being read; `next` is the number of the frame that comes next."""
+
+    pictures: Iterator[np.ndarray]
+    next: int = 0
+
+
 class _Rereader:
-    """Frames of a video again, in order: what is kept is decoded twice and never held whole."""
+    """Frames of a video again, without holding it.
+
+    A reading goes on where an earlier clip ended, so a video is decoded once for all that look at
+    its clips first (a meter that sees pictures), and once for all that look again (writing).
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps
-        self._pictures: Iterator[np.ndarray] = iter(())
-        self._next = math.inf  # number of the frame that comes next
+        self._readings: list[_Reading] = []
 
     def frames(self, first: int, end: int, crop: Crop) -> Iterator[np.ndarray]:
         """Cropped frames, uint8 (H, W, 3)."""
-        if first < self._next:
-            self._pictures, self._next = read_frames(self._path, fps=self._fps), 0
-        for picture in self._pictures:
-            self._next += 1
-            if self._next > first:
+        reading = self._nearest(first)
+        for picture in reading.pictures:
+            reading.next += 1
+            if reading.next > first:
                 yield cropped_frame(picture, crop)
-            if self._next == end:
+            if reading.next == end:
                 return
+
+    def _nearest(self, first: int) -> _Reading:
+        """The reading that comes to a frame soonest; a new one if all have passed it."""
+        before = [reading for reading in self._readings if reading.next <= first]
+        if not before:
+            before = [_Reading(read_frames(self._path, fps=self._fps))]
+            self._readings += before
+        return max(before, key=lambda reading: reading.next)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
@@ -30,14 +31,18 @@ class Limits:
     mouth_voice: float = 0.2  # correlation of mouth and voice, at least
     mouth_chance: float = 0.15  # by how much the correlation is above that of wrong alignments
     mouth_late: float = 3.0  # frames that the mouth may be late or early
+    sync_c: float = 3.0  # SyncNet's confidence, at least; as LatentSync's data have
+    sync_offset: float = 3.0  # frames that the mouth may be late or early for SyncNet
 
     @classmethod
     def with_changes(cls, changes: dict[str, float]) -> Limits:
-        """The defaults but for these; raises `OptionsError` for a limit that does not exist."""
+        """The defaults but for these; raises `OptionsError` for a limit that cannot be."""
         known = [one.name for one in fields(cls)]
-        for name in changes:
+        for name, value in changes.items():
             if name not in known:
                 raise OptionsError(f"There is no limit {name!r}; choose from {', '.join(known)}.")
+            if math.isnan(value):
+                raise OptionsError(f"The limit {name!r} must be a number, not {value}.")
         return replace(cls(), **changes)
 
 

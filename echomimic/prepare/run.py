@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, astuple, dataclass, fields
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
+
+import torch
 
 from ..errors import DatasetError, OptionsError
 from ..files import UNFINISHED, replacing
@@ -38,6 +41,7 @@ class Summary:
     """What came of all videos."""
 
     outcomes: list[Outcome]
+    lip_sync: str  # name of the meter of lips against voices
 
     @property
     def kept(self) -> list[str]:
@@ -56,6 +60,7 @@ class Summary:
         reasons = Counter(reject.reason for reject in self.rejects)
         lines = [f"{len(self.outcomes)} videos: {self.note}"]
         lines += [f"  {reason:14}{count:6}" for reason, count in reasons.most_common()]
+        lines.append(f"lips against voice: {self.lip_sync}")
         return "\n".join(lines)
 
 
@@ -107,9 +112,11 @@ def prepare(
             _remember(records, task.video, outcome)
             outcomes[task.video.key] = outcome
             if on_progress is not None:
-                on_progress(len(outcomes), len(tasks), Summary([*outcomes.values()]).note)
+                note = Summary([*outcomes.values()], lip_sync.name).note
+                on_progress(len(outcomes), len(tasks), note)
     finally:
-        summary = Summary([outcomes[v.key] for v in videos if v.key in outcomes])
+        told = [outcomes[video.key] for video in videos if video.key in outcomes]
+        summary = Summary(told, lip_sync.name)
         _write_rejects(out / REJECTS, summary.rejects)
     return summary
 
@@ -130,7 +137,7 @@ def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[tuple[Task, Out
         yield from ((task, prepare_video(task)) for task in tasks)
         return
     # Not forked: a copy of a process whose libraries have threads may wait for them for ever.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (workers,))
     try:
         futures = {pool.submit(prepare_video, task): task for task in tasks}
         for future in as_completed(futures):
@@ -142,6 +149,18 @@ def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[tuple[Task, Out
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(workers: int) -> None:
+    """In each new process: its share of the cores, and an end when the run is killed, or it would
+    go on with the next videos while the same command is begun again."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
 
 
 def _open_records(out: Path, options: PrepareOptions, faces: FaceSource, lip_sync: LipSync) -> Path:

@@ -47,7 +47,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist.")
+        raise WeightsError(f"{path} does not exist; check the path.")
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
