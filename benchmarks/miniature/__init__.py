@@ -1,0 +1,1 @@
+"""The paper in miniature: its claims, measured on puppets with small models."""
