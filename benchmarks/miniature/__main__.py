@@ -15,7 +15,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,24 +40,24 @@ log = logging.getLogger("miniature")
 
 SECTIONS = ("driving", "synchronisation", "ablations", "sampling")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-ABOUT = "about"  # JSON beside the sections
 
 
 def study(options: argparse.Namespace) -> None:
     """Measure what is asked for and missing, section by section, and write the page each time."""
     scale, folder = SCALES[options.scale], options.docs / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    if not options.page_only:
-        store = Store(options.work / "films.jsonl")
-        _write_json(folder, ABOUT, _about(options))
-        for name in options.sections:
-            if name == "ablations" and options.ablations is None:
-                log.info("No --ablations are given; that section stays as it is.")
-                continue
-            log.info("Section %s", name)
-            _write_json(folder, name, _measured(name, options, scale, store))
-            write_page(options.docs)
-    write_page(options.docs)
+    if options.page_only:
+        write_page(options.docs, SECTIONS)
+        return
+    store = Store(options.work / "films.jsonl")
+    for name in options.sections:
+        if name == "ablations" and options.ablations is None:
+            log.info("No --ablations are given; that section stays as it is.")
+            continue
+        log.info("Section %s", name)
+        section = _measured(name, options, scale, store)
+        _write_json(folder, name, {"about": _about(options), **section})
+        write_page(options.docs, [name])
 
 
 def _measured(name: str, options: argparse.Namespace, scale: Scale, store: Store) -> dict[str, Any]:
@@ -75,13 +75,15 @@ def _measured(name: str, options: argparse.Namespace, scale: Scale, store: Store
     return section.summary(store, models, scale)
 
 
-def write_page(docs: Path) -> None:
-    """Plots and page from the JSON that there is. Raises `OptionsError` if there is none."""
+def write_page(docs: Path, plotted: Sequence[str]) -> None:
+    """The page, and plots of these sections, from the JSON that there is.
+
+    Raises `OptionsError` if there is none.
+    """
     folder = docs / "evaluation"
-    sections = {name: _read_json(folder, name) for name in (*SECTIONS, ABOUT)}
-    sections = {name: section for name, section in sections.items() if section is not None}
-    about = sections.pop(ABOUT, None)
-    if about is None:
+    read = {name: _read_json(folder, name) for name in SECTIONS}
+    sections = {name: section for name, section in read.items() if section is not None}
+    if not sections:
         raise OptionsError(f"{folder} holds no study; run it without --page-only.")
     draw: dict[str, Callable[[dict[str, Any]], Any]] = {
         "driving": plots.draw_driving,
@@ -91,15 +93,17 @@ def write_page(docs: Path) -> None:
         "ablations": plots.draw_ablations,
         "sampling": plots.draw_sampling,
     }
-    for name, section in sections.items():
-        write_image(folder / f"{name}.png", draw[name](section))
-    _write_text(docs / "evaluation.md", page(sections, about))
+    for name in sections.keys() & set(plotted):
+        write_image(folder / f"{name}.png", draw[name](sections[name]))
+    _write_text(docs / "evaluation.md", page(sections))
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
+    """What figures depend on besides the films."""
     return {
         "scale": options.scale,
         "weights": fingerprint(options.models),
+        "device": options.device,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

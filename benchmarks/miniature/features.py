@@ -22,8 +22,7 @@ SPACES = {  # name → what it is
     f"{CLIP} frames and their mean absolute changes from frame to frame; a sample is a clip of "
     f"{CLIP} frames, one beginning every {STRIDE} (in the place of FVD)",
     "expression": "what the puppets' meter reads: height of the mouth, whites of the eyes, middle "
-    "between the eyes (x, y) and tilt, each over its deviation in the real films; a sample is a "
-    "frame with open eyes (in the place of E-FID)",
+    "between the eyes (x, y) and tilt; a sample is a frame with open eyes (in the place of E-FID)",
 }
 BATCH = 16
 

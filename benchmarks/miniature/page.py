@@ -31,16 +31,16 @@ Intervals are over films (bootstrap) or over seeds (Student), as is said with ea
 """
 
 
-def page(sections: dict[str, Any], about: dict[str, Any]) -> str:
+def page(sections: dict[str, Any]) -> str:
     """All sections that there are; one that was not measured is named."""
     writers: dict[str, Callable[[dict[str, Any]], Iterable[str]]] = {
         "driving": _driving, "synchronisation": _synchronisation, "ablations": _ablations,
         "sampling": _sampling,
     }  # fmt: skip
-    lines = [INTRODUCTION, *_about(about)]
+    lines = [INTRODUCTION]
     for name, write in writers.items():
         if name in sections:
-            lines += write(sections[name])
+            lines += [*write(sections[name]), *_about(sections[name]["about"])]
         else:
             lines += [f"## {name.capitalize()}", "", "Not measured.", ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -48,8 +48,8 @@ def page(sections: dict[str, Any], about: dict[str, Any]) -> str:
 
 def _about(about: dict[str, Any]) -> list[str]:
     return [
-        f"Scale: {about['scale']}. Weights: {about['weights']} (of all files together). "
-        f"Python {about['python']}, PyTorch {about['torch']}.",
+        f"<sub>Scale {about['scale']}; weights of the built-in model {about['weights'][:12]}; "
+        f"{about['device']}, Python {about['python']}, PyTorch {about['torch']}.</sub>",
         "",
     ]
 
@@ -64,7 +64,9 @@ def _driving(section: dict[str, Any]) -> list[str]:
         for driven in section["measures"]
     ]
     floors = (known["floor"] for known in distances.values())
-    apart.append(["two halves of the real films", *map(number, floors)])
+    apart.append(["real films: one half of them, and the other", *map(number, floors)])
+    floors = (known["floor in time"] for known in distances.values())
+    apart.append(["real films: their first halves, and their second", *map(number, floors)])
     films = protocol["people"] * protocol["voices"]
     return [
         "## 1. What drives the face (the paper's Table 4)",
@@ -79,7 +81,8 @@ def _driving(section: dict[str, Any]) -> list[str]:
         *table(["driven by", *names], rows),
         "",
         "Jitter and amplitude of the real film are 1. Eyes' place: distance from the right one, in "
-        "distances between the eyes. The Fréchet distances are of three feature spaces of our own:",
+        "distances between the eyes. The Fréchet distances are of three feature spaces of our own, "
+        "in deviations of the real films:",
         "",
         *(f"- **{space}** ({distances[space]['samples']} samples of {distances[space]['width']} "
           f"numbers): {what}." for space, what in protocol["spaces"].items()),
@@ -88,7 +91,8 @@ def _driving(section: dict[str, Any]) -> list[str]:
         "",
         "![Every measure of the driving modes, with intervals](evaluation/driving.png)",
         "",
-        "The paper's order is landmarks before audio + landmarks before audio. "
+        "The paper's order is landmarks before audio + landmarks before audio, in FID, FVD, SSIM, "
+        "E-FID and Sync-C; here SSIM, the distances and mouth r stand for them. "
         + sentences.counted([claim["verdict"] for claim in section["claims"]]),
         "",
         *sentences.lists(section["claims"]),
@@ -107,8 +111,9 @@ def _synchronisation(section: dict[str, Any]) -> list[str]:
         f"{len(protocol['faces'])} faces ({'; '.join(protocol['faces'])}), each driving every "
         f"other one: {protocol['pairs']} pairs, {protocol['frames']} frames. Figures are mean "
         "distances of landmarks, in distances between the outer corners of the eyes. *At rest* the "
-        "driver only speaks, and all else should be the portrait's own features; *acting*, head, "
-        "gaze and brows move far, and truth is the portrait's person in the same performance. "
+        "driver only speaks, and all else should be the portrait's own features; *acting*, "
+        "head, gaze and brows move far, and truth is the portrait's person in the same "
+        "performance. The driver is filmed from another place than the portrait. "
         "The mouth's motion is its opening's correlation with the true one (higher is better).",
         "",
         *table(["method", *names], rows),
@@ -242,11 +247,13 @@ def _advice(section: dict[str, Any]) -> list[str]:
     settings, own, cheapest = section["settings"], section["own"], section["cheapest"]
     share = settings[cheapest]["seconds"] / settings[own]["seconds"]
     ahead = "; ".join(section["ahead"])
+    hairs = ", ".join(f"{name} {hair:g}" for name, hair in section["hairs"].items())
     return [
-        f"The cheapest setting that is worse than the model's own in no measure is **{cheapest}** "
-        f"({100 * share:.0f} % of its time). Better in at least one measure and worse in none: "
-        f"{ahead or 'no setting'}. Film by film, and of few films: a small difference does not "
-        "show here."
+        f"Better and worse is what differs from the model's own by more than a hair ({hairs}), "
+        "with an asterisk where Student's interval over the films excludes 0. "
+        f"The cheapest setting that is worse in no measure is **{cheapest}** "
+        f"({100 * share:.0f} % of the time). Better in at least one measure and worse in none: "
+        f"{ahead or 'no setting'}."
     ]
 
 

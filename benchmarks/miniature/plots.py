@@ -19,6 +19,7 @@ COLOURS = ("#d1495b", "#2e7d6b", "#6a5acd", "#e0a030", "#8899aa")
 JUDGED = {SHOWN: "#2e7d6b", OPEN: "#8899aa"}  # else: the opposite
 OPPOSITE = "#d1495b"
 CELL = (300, 240)  # pixels
+TICKS = (0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200)  # seconds
 
 
 def draw_driving(section: dict[str, Any]) -> np.ndarray:
@@ -111,6 +112,10 @@ def _scatter(axes: Axes, section: dict[str, Any], name: str, front: list[str]) -
     axes.scatter(*place(section["own"]), s=120, marker="*", color="#222", label="the model's own",
                  zorder=4)  # fmt: skip
     axes.set(xscale="log", xlabel="processor seconds per second of video")
+    low, high = axes.get_xlim()
+    axes.set_xticks([t for t in TICKS if low < t < high], minor=False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
     axes.set_title(name, fontsize=10)
     axes.tick_params(labelsize=8)
 

@@ -13,7 +13,7 @@ from echomimic.sampling.schedule import SCHEDULERS
 
 from .films import Film
 from .scale import Scale
-from .statistics import HIGHER, LOWER, REVERSED, SHOWN, differences, over_films
+from .statistics import HIGHER, LOWER, OPEN, differences, over_films, over_seeds
 from .statistics import verdict as judged
 from .store import Store
 
@@ -27,6 +27,7 @@ MEASURES = {  # (how it is driven, measure) → what is better; what settings ar
     ("landmarks", "PSNR"): HIGHER,
     ("landmarks", "jitter"): LOWER,
 }
+HAIRS = {"mouth r": 0.01, "SSIM": 0.005, "PSNR": 0.2, "jitter": 0.1}  # what hardly matters
 FRONTS = (("voice", "mouth r"), ("landmarks", "SSIM"), ("landmarks", "jitter"))
 OVERLAPS = range(7)
 CROSSED = (4, 6, 10, 20), (1.0, 1.5, 2.5)
@@ -92,6 +93,7 @@ def summary(store: Store, folder: Path, scale: Scale) -> dict[str, Any]:
         "protocol": {"people": scale.sampling_people, "frames": scale.frames,
                      "own": _plain(own)},
         "own": named(own, own),
+        "hairs": HAIRS,
         "factors": factors,
         "settings": rows,
         "fronts": {f"{how}, {name}": front(rows, how, name) for how, name in FRONTS},
@@ -130,13 +132,18 @@ def _row(store: Store, folder: Path, scale: Scale, options: SamplingOptions) -> 
 
 
 def _compare(row: dict[str, Any], base: dict[str, Any]) -> None:
-    """Add where a setting is better or worse than the model's own, film by film."""
+    """Add where a setting is better or worse than the model's own by more than a hair.
+
+    An asterisk says that it is so film by film, beyond chance.
+    """
     row["better"], row["worse"] = [], []
     for (how, name), better in MEASURES.items():
         key = f"{how}, {name}"
-        said = judged(differences(row["films"][key], base["films"][key]), better)
-        row["better"] += [key] * (said == SHOWN)
-        row["worse"] += [key] * (said == REVERSED)
+        found = differences(row["films"][key], base["films"][key], over_seeds)
+        ahead = found.mean if better == HIGHER else -found.mean
+        said = key + "*" * (judged(found, better) != OPEN)
+        row["better"] += [said] * (ahead > HAIRS[name])
+        row["worse"] += [said] * (ahead < -HAIRS[name])
 
 
 def front(rows: dict[str, dict[str, Any]], how: str, name: str) -> list[str]:

@@ -16,9 +16,10 @@ class Scale:
     people: int = 5  # driving modes
     voices: int = 2
     faces: int = 7  # motion synchronisation, of `synchronisation.FACES`
+    acted_frames: int = 100  # likewise: enough for the driver to come near its rest
     ablation_people: int = 3
     ablation_steps: int | None = 6  # denoising steps of the ablations; None: the model's own
-    sampling_people: int = 2
+    sampling_people: int = 3
     most_values: int = 99  # of each factor of sampling
     steps: int | None = None  # denoising steps everywhere, for tests; None: the model's own
 
@@ -31,10 +32,11 @@ class Scale:
 SCALES = {
     "full": Scale(),
     "quick": Scale(
-        frames=24, people=2, voices=1, faces=3, ablation_people=1, sampling_people=1, most_values=3
+        frames=24, people=2, voices=1, faces=3, acted_frames=50, ablation_people=1,
+        sampling_people=1, most_values=3,
     ),
     "smallest": Scale(
-        frames=6, people=2, voices=1, faces=2, ablation_people=1, ablation_steps=1,
-        sampling_people=1, most_values=2, steps=1,
+        frames=4, people=2, voices=1, faces=2, acted_frames=12, ablation_people=1,
+        ablation_steps=1, sampling_people=1, most_values=1, steps=1,
     ),
 }  # fmt: skip

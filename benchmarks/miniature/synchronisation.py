@@ -15,6 +15,7 @@ import numpy as np
 
 from echomimic.evaluation.motion import landmark_error, lip_motion
 from echomimic.landmarks.track import LandmarkTrack
+from echomimic.motion.pose import points_of
 from echomimic.motion.sync import synchronise
 from echomimic.puppets.geometry import face_track
 from echomimic.puppets.identity import TEST_SEEDS, Identity, identity
@@ -28,6 +29,7 @@ from .statistics import LOWER, differences, over_films
 from .statistics import verdict as judged
 
 SIZE = (512, 512)
+FARTHER, ASIDE = 1.25, (3.0, 1.5, 0.0)  # of the driver's camera: a factor, and centimetres
 FACES: dict[str, dict[str, float]] = {  # beyond what puppets otherwise have
     "average": {},
     "narrow and long": {"face_width": 0.235, "face_height": 0.380, "eye_distance": 0.104},
@@ -63,12 +65,13 @@ def summary(scale: Scale) -> dict[str, Any]:
     pairs = list(permutations(range(scale.faces), 2))
     people = faces(scale.faces)
     for number, (a, b) in enumerate(pairs):
-        for method, figures in _measured(people[a], people[b], number, scale.frames).items():
+        measured = _measured(people[a], people[b], number, scale.acted_frames)
+        for method, figures in measured.items():
             for name, value in figures.items():
                 found[method][name].append(value)
     return {
         "protocol": {"faces": list(FACES)[: scale.faces], "pairs": len(pairs),
-                     "frames": scale.frames},
+                     "frames": scale.acted_frames},
         "measures": {
             method: {name: over_films(values).described() for name, values in known.items()}
             for method, known in found.items()
@@ -98,15 +101,12 @@ def _measured(
     """All methods' figures of one pair."""
     portrait = face_track(person, Performance.still(FPS), SIZE)
     still, lively = (_acted(voice, frames, motion) for motion in ("still", "lively"))
+    resting, acting_driver = (_elsewhere(face_track(driver, p, SIZE)) for p in (still, lively))
     found = {}
     for name, method in METHODS.items():
-        rest = landmark_error(
-            method(face_track(driver, still, SIZE), portrait), face_track(person, still, SIZE)
-        )
-        made, truth = (
-            method(face_track(driver, lively, SIZE), portrait),
-            face_track(person, lively, SIZE),
-        )
+        rest = landmark_error(method(resting, portrait), face_track(person, still, SIZE))
+        truth = face_track(person, lively, SIZE)
+        made = method(acting_driver, portrait)
         acting = landmark_error(made, truth)
         figures = (
             rest["eyes"], rest["face"], acting["face"], acting["eyes"], acting["mouth"],
@@ -119,16 +119,25 @@ def _measured(
 def _acted(voice: int, frames: int, motion: Motion) -> Performance:
     """ "still": nothing but the mouth moves, so all else should be the portrait's own."""
     speech = speak(FIRST_VOICE + voice, frames / FPS + 0.5)
-    return perform(speech, TEST_SEEDS.start + voice, frames, FPS, motion=motion)
+    acted = perform(speech, TEST_SEEDS.start + voice, frames, FPS, motion=motion)
+    return replace(acted, shift=0 * acted.shift)  # how far a shift goes depends on the camera
+
+
+def _elsewhere(track: LandmarkTrack) -> LandmarkTrack:
+    """The driver before a camera that stands farther away, and not in front of the face."""
+    transforms = track.transforms.copy()
+    transforms[:, :3, 3] = FARTHER * transforms[:, :3, 3] + ASIDE
+    points = points_of(track.mesh, transforms, track.size)
+    return replace(track, points=points, transforms=transforms)
 
 
 def drawn_points(scale: Scale, first: int = 1, second: int = 2) -> dict[str, np.ndarray]:
     """Landmarks (478, 2) of one moment, by method and in truth, for the picture."""
     people = faces(scale.faces)
     person, driver = people[first % len(people)], people[second % len(people)]
-    acted = _acted(0, scale.frames, "lively")
+    acted = _acted(0, scale.acted_frames, "lively")
     portrait = face_track(person, Performance.still(FPS), SIZE)
-    track, moment = face_track(driver, acted, SIZE), scale.frames // 2
+    track, moment = _elsewhere(face_track(driver, acted, SIZE)), scale.acted_frames // 2
     made = {name: method(track, portrait) for name, method in METHODS.items()}
     made["the same person acting"] = face_track(person, acted, SIZE)
     return {name: one.points[moment, :, :2] for name, one in made.items()}
