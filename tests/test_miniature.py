@@ -108,6 +108,13 @@ def test_without_figures_there_is_a_sentence(tmp_path, capsys):
     assert "holds no study" in capsys.readouterr().err
 
 
+def test_ablations_that_are_not_there_are_named(tmp_path, capsys):
+    (tmp_path / "base-seed1").symlink_to(MINI)
+    arguments = ["--docs", str(tmp_path), "--work", str(tmp_path), "--sections", "ablations"]
+    assert command.main([*arguments, "--ablations", str(tmp_path)]) == 1
+    assert "no base-seed1 with another variant" in capsys.readouterr().err
+
+
 def test_a_film_of_other_weights_or_options_has_another_key(tmp_path):
     film = command.driving.films(Scale())[0]
     keys = {

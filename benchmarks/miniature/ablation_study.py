@@ -81,15 +81,19 @@ QUESTIONS = (
 
 
 def found_models(folder: Path) -> dict[str, dict[int, Path]]:
-    """Variant → seed → folder; raises `EvaluationError` if there are none of the base."""
+    """Variant → seed → folder.
+
+    Raises `EvaluationError` if there are none of the base, or no other one to compare it with.
+    """
     models: dict[str, dict[int, Path]] = {variant: {} for variant in VARIANTS}
     for path in sorted(folder.glob("*-seed*")):
         match = re.fullmatch(r"(\w+)-seed(\d+)", path.name)
         if match and match[1] in models:
             models[match[1]][int(match[2])] = path
-    if not models["base"]:
+    shared = {seed for name, known in models.items() for seed in known if name != "base"}
+    if not shared & set(models["base"]):
         raise EvaluationError(
-            f"{folder} holds no base-seed1 and the like; train them with "
+            f"{folder} holds no base-seed1 with another variant of the same seed; train them with "
             "`python -m benchmarks.miniature.ablations`."
         )
     return models
