@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -39,6 +40,7 @@ from .store import Store, fingerprint, measure_missing, work_of  # noqa: E402
 log = logging.getLogger("miniature")
 
 SECTIONS = ("driving", "synchronisation", "ablations", "sampling")
+PLAIN_LIST = re.compile(r"\[([^][{}]*)\]")  # in JSON; written on one line
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -56,7 +58,7 @@ def study(options: argparse.Namespace) -> None:
             continue
         log.info("Section %s", name)
         section = _measured(name, options, scale, store)
-        _write_json(folder, name, {"about": _about(options), **section})
+        _write_json(folder, name, {"about": _about(name, options), **section})
         write_page(options.docs, [name])
 
 
@@ -98,11 +100,12 @@ def write_page(docs: Path, plotted: Sequence[str]) -> None:
     _write_text(docs / "evaluation.md", page(sections))
 
 
-def _about(options: argparse.Namespace) -> dict[str, Any]:
+def _about(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What figures depend on besides the films."""
+    own = name in ("driving", "sampling")  # measured with the model itself
     return {
         "scale": options.scale,
-        "weights": fingerprint(options.models),
+        "weights": fingerprint(options.models) if own else None,
         "device": options.device,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -110,7 +113,9 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write_json(folder: Path, name: str, value: dict[str, Any]) -> None:
-    _write_text(folder / f"{name}.json", json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    text = PLAIN_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    _write_text(folder / f"{name}.json", text)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -47,9 +47,10 @@ def page(sections: dict[str, Any]) -> str:
 
 
 def _about(about: dict[str, Any]) -> list[str]:
+    weights = f"weights {about['weights'][:12]}, " if about["weights"] else ""
     return [
-        f"<sub>Scale {about['scale']}; weights of the built-in model {about['weights'][:12]}; "
-        f"{about['device']}, Python {about['python']}, PyTorch {about['torch']}.</sub>",
+        f"<sub>Scale {about['scale']}, {weights}{about['device']}, Python {about['python']}, "
+        f"PyTorch {about['torch']}.</sub>",
         "",
     ]
 
