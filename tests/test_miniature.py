@@ -14,7 +14,8 @@ from test_train_stages import MODEL, OPTIONS, RECIPE
 
 from benchmarks.miniature import __main__ as command
 from benchmarks.miniature import sentences, store, synchronisation
-from benchmarks.miniature.ablations import Job, train
+from benchmarks.miniature.ablations import train
+from benchmarks.miniature.encoded import Job
 from benchmarks.miniature.sampling_study import front
 from benchmarks.miniature.scale import Scale
 from benchmarks.miniature.statistics import (

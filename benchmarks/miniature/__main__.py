@@ -21,21 +21,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import without_av
+import torch
 
-without_av.prepare()
+from echomimic.assets import MINI
+from echomimic.errors import EchoMimicError, OptionsError
+from echomimic.files import replacing
+from echomimic.media.image import write_image
 
-import torch  # noqa: E402
-
-from echomimic.assets import MINI  # noqa: E402
-from echomimic.errors import EchoMimicError, OptionsError  # noqa: E402
-from echomimic.files import replacing  # noqa: E402
-from echomimic.media.image import write_image  # noqa: E402
-
-from . import ablation_study, driving, plots, sampling_study, synchronisation  # noqa: E402
-from .page import page  # noqa: E402
-from .scale import SCALES, Scale  # noqa: E402
-from .store import Store, fingerprint, measure_missing, work_of  # noqa: E402
+from . import ablation_study, driving, plots, sampling_study, synchronisation
+from .page import page
+from .scale import SCALES, Scale
+from .store import Store, fingerprint, measure_missing, work_of
 
 log = logging.getLogger("miniature")
 

@@ -21,56 +21,30 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import without_av
+import torch
 
-without_av.prepare()
+from echomimic.errors import EchoMimicError, OptionsError
+from echomimic.files import replacing_folder
+from echomimic.train.export import AUDIO_ENCODER, VAE
+from echomimic.train.loop import MODELS, train_stage
+from echomimic.train.make_puppets import PuppetOptions, make_puppets
+from echomimic.train.recipe import Recipe, read_recipe, strict
+from echomimic.train.stage import Stage
+from echomimic.train.stages import make_stage
+from echomimic.weights.convert import convert
 
-import torch  # noqa: E402
-
-from echomimic.config import variant as model_variant  # noqa: E402
-from echomimic.errors import EchoMimicError, OptionsError, WeightsError  # noqa: E402
-from echomimic.files import replacing_folder  # noqa: E402
-from echomimic.train.augmentation import AudioAugmentation  # noqa: E402
-from echomimic.train.cache import AudioCache, LatentCache  # noqa: E402
-from echomimic.train.clips import Dataset  # noqa: E402
-from echomimic.train.export import AUDIO_ENCODER, VAE  # noqa: E402
-from echomimic.train.loop import MODELS, train_stage  # noqa: E402
-from echomimic.train.make_puppets import PuppetOptions, make_puppets  # noqa: E402
-from echomimic.train.recipe import Recipe, read_recipe, strict  # noqa: E402
-from echomimic.train.stage import Stage  # noqa: E402
-from echomimic.train.stages import DiffusionSettings, make_stage  # noqa: E402
-from echomimic.weights.convert import convert  # noqa: E402
-from echomimic.weights.files import look_up  # noqa: E402
-from echomimic.weights.load import load_audio_encoder, load_vae  # noqa: E402
-
-from .variants import VARIANTS, Schedule, ablation  # noqa: E402
+from .encoded import Job, caches, frozen
+from .variants import VARIANTS, Schedule, ablation
 
 log = logging.getLogger("ablations")
 
-CHUNK = 50  # clips that one task encodes; which clips babble into which depends on it
-RUNS, RECIPE_FILE = "runs", "training.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model to train."""
-
-    recipe: Recipe
-    data: Path
-    start: Path
-    out: Path
-    name: str  # <variant>-seed<k>
-    keep: bool = False  # checkpoints and logs, too
-
-    @property
-    def run(self) -> Path:
-        return self.out / RUNS / self.name
+RECIPE_FILE = "training.json"
 
 
 class Unvalidated:
@@ -113,61 +87,10 @@ def train(job: Job) -> float:
 def _put_frozen(start: Path, models: Path, recipe: Recipe) -> None:
     """The start's VAE and audio encoder, as if stages of this run had made them."""
     for component, place in (("vae", VAE), ("audio_encoder", AUDIO_ENCODER)):
-        found = _frozen(start, recipe, component)
+        found = frozen(start, recipe, component)
         target = (models / place).with_suffix(found.suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found, target)
-
-
-def _frozen(start: Path, recipe: Recipe, component: str) -> Path:
-    found = look_up([start], model_variant(recipe.variant), component)
-    if found is None:
-        raise WeightsError(
-            f"{start} holds no {component.replace('_', ' ')}; give a folder of a trained model "
-            "as --start, such as echomimic/assets/mini."
-        )
-    return found
-
-
-def fill_latents(job: Job, first: int, device: str) -> None:
-    """Encode the frames of some clips, which all runs share."""
-    vae = load_vae(_frozen(job.start, job.recipe, "vae"), dtype="float32").model.to(device)
-    # The caches' names hold the weights as `make_stage` reads them, which is what it looks for.
-    settings = _settings(job.recipe)
-    LatentCache(job.data, vae, bf16=settings.bf16_cache).fill(_clips(job.data, first))
-
-
-def fill_voices(job: Job, first: int) -> None:
-    """Encode the voices of some clips with the augmentation and the seed of a recipe."""
-    path = _frozen(job.start, job.recipe, "audio_encoder")
-    encoder, settings = load_audio_encoder(path, dtype="float32"), _settings(job.recipe)
-    cache = AudioCache(
-        job.data, encoder, settings.augmentation,
-        variants=settings.voice_variants, seed=job.recipe.seed,
-    )  # fmt: skip
-    cache.fill(_clips(job.data, first))
-
-
-def _clips(data: Path, first: int) -> list:
-    dataset = Dataset(data)
-    return (dataset.clips("train") + dataset.clips("validate"))[first : first + CHUNK]
-
-
-def _settings(recipe: Recipe) -> DiffusionSettings:
-    return strict(DiffusionSettings, recipe.stages["stage1"].settings, recipe.name)
-
-
-def caches(pool: ProcessPoolExecutor, jobs: list[Job], device: str) -> Iterator[Future]:
-    """Tasks that encode what the frozen networks say of the clips, each only once."""
-    starts = range(0, len(Dataset(jobs[0].data).all), CHUNK)
-    for first in starts:
-        yield pool.submit(fill_latents, jobs[0], first, device)
-    voices: dict[tuple[int, AudioAugmentation], Job] = {}
-    for job in jobs:
-        voices.setdefault((job.recipe.seed, _settings(job.recipe).augmentation), job)
-    for job in voices.values():
-        for first in starts:
-            yield pool.submit(fill_voices, job, first)
 
 
 def device_name() -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import sentences
-from .sentences import estimate_text, number
-from .statistics import OPEN, REVERSED, SHOWN
+from .page_ablations import ablations
+from .page_sampling import sampling
+from .sentences import estimate_text, number, table
 
-CONCURRENT = "concurrent training"
 INTRODUCTION = """# The paper in miniature
 
 What the paper claims (arXiv 2407.08136), measured on cartoon people whom no model was trained on,
@@ -34,8 +34,8 @@ Intervals are over films (bootstrap) or over seeds (Student), as is said with ea
 def page(sections: dict[str, Any]) -> str:
     """All sections that there are; one that was not measured is named."""
     writers: dict[str, Callable[[dict[str, Any]], Iterable[str]]] = {
-        "driving": _driving, "synchronisation": _synchronisation, "ablations": _ablations,
-        "sampling": _sampling,
+        "driving": _driving, "synchronisation": _synchronisation, "ablations": ablations,
+        "sampling": sampling,
     }  # fmt: skip
     lines = [INTRODUCTION]
     for name, write in writers.items():
@@ -128,145 +128,3 @@ def _synchronisation(section: dict[str, Any]) -> list[str]:
         *sentences.lists(section["claims"]),
         "",
     ]  # fmt: skip
-
-
-def _ablations(section: dict[str, Any]) -> list[str]:
-    protocol = section["protocol"]
-    lines = [
-        "## 3. Ablations",
-        "",
-        _trained(section),
-        "",
-        f"Measured on {protocol['people']} people in {protocol['frames']} frames each, "
-        f"{protocol['steps']} steps, guidance {protocol['guidance']:g}. Values are means over "
-        "seeds of means over films, with Student's interval over seeds; differences are taken seed "
-        "by seed.",
-        "",
-        *_general(section),
-        "![Differences between the base and each variant](evaluation/ablations.png)",
-        "",
-    ]
-    for question in section["questions"]:
-        lines += _question(question)
-    return lines
-
-
-def _trained(section: dict[str, Any]) -> str:
-    models = section["models"]
-    seeds = {variant: len(next(iter(cases.values()))) for variant, cases in models.items()}
-    counts = ", ".join(f"{variant} {count}" for variant, count in seeds.items())
-    return (
-        f"Models (variant and number of seeds): {counts}. Each is trained from scratch, by the "
-        "recipe of the built-in model but for the one thing that its name takes away. VAE and "
-        "audio encoder are the built-in model's, frozen; the audio encoder was itself trained on "
-        "augmented voices, so little is left to do for the augmentation of stages 1 and 2. "
-        "`audio_only` and `landmarks_only` see as many samples as the base, all of their kind. "
-        + _schedule(section["protocol"]["training"])
-    )
-
-
-def _schedule(training: dict[str, Any]) -> str:
-    if not training:
-        return "How long they trained is not noted beside them."
-    stages = "; ".join(
-        f"{name} {stage['steps']} steps of {stage['batch_size']} samples with "
-        f"{training['targets'][name]} targets"
-        for name, stage in training["stages"].items()
-    )
-    widths = " and ".join(map(str, training["channels"]))
-    return f"Schedule: {stages}; UNet widths {widths}, on {training['on']}."
-
-
-def _general(section: dict[str, Any]) -> list[str]:
-    lines: list[str] = []
-    for case in ("voice", "landmarks"):
-        having = {v: cases[case] for v, cases in section["measures"].items() if case in cases}
-        names = list(next(iter(having.values())))
-        rows = [[variant, *(estimate_text(known[name]) for name in names)]
-                for variant, known in having.items()]  # fmt: skip
-        lines += [f"Driven by {case}:", "", *table(["variant", *names], rows), ""]
-    return lines
-
-
-def _question(question: dict[str, Any]) -> list[str]:
-    found = question["differences"]
-    verdicts = [one["verdict"] for one in found]
-    is_equality = question["name"] == CONCURRENT
-    said = sentences.no_worse(verdicts) if is_equality else sentences.counted(verdicts)
-    rows = [
-        [one["case"], one["measure"], f"base − {one['variant']}",
-         estimate_text(one["difference"], signed=True), _judged(one)]
-        for one in found
-    ]  # fmt: skip
-    heading = ["driven by", "measure", "", "difference (95 %)", "the base is"]
-    return [
-        f"### {question['name'].capitalize()}",
-        "",
-        f"{question['claim']} {said}",
-        "",
-        *(table(heading, rows) if rows else ()),
-        "",
-    ]
-
-
-def _judged(one: dict[str, Any]) -> str:
-    words = {SHOWN: "**better**", REVERSED: "**worse**", OPEN: "not told apart"}
-    return words[one["verdict"]]
-
-
-def _sampling(section: dict[str, Any]) -> list[str]:
-    protocol, settings = section["protocol"], section["settings"]
-    own, names = section["own"], list(next(iter(settings.values()))["measures"])
-    lines = [
-        "## 4. Sampling",
-        "",
-        f"{protocol['people']} people driven by voice and by landmarks, {protocol['frames']} "
-        "frames each, one factor at a time around the model's own setting "
-        f"({', '.join(f'{name} {value}' for name, value in protocol['own'].items())}). Time is the "
-        "processor's seconds per second of video, one thread, portrait and voice included.",
-        "",
-        "![Quality against time of all settings](evaluation/sampling.png)",
-        "",
-    ]
-    for name, chosen in section["fronts"].items():
-        on = "is" if own in chosen else "is not"
-        lines.append(
-            f"- Front of {name} against time: {'; '.join(chosen)}. "
-            f"The model's own setting {on} on it."
-        )
-    lines += ["", *_advice(section), ""]
-    for factor, chosen in section["factors"].items():
-        rows = [[setting, number(settings[setting]["seconds"]),
-                 *(number(settings[setting]["measures"][name]["mean"]) for name in names),
-                 _against(settings[setting])] for setting in dict.fromkeys(chosen)]  # fmt: skip
-        lines += [f"**{factor}**", "",
-                  *table(["setting", "seconds", *names, "against the own"], rows), ""]  # fmt: skip
-    return lines
-
-
-def _advice(section: dict[str, Any]) -> list[str]:
-    settings, own, cheapest = section["settings"], section["own"], section["cheapest"]
-    share = settings[cheapest]["seconds"] / settings[own]["seconds"]
-    ahead = "; ".join(section["ahead"])
-    hairs = ", ".join(f"{name} {hair:g}" for name, hair in section["hairs"].items())
-    return [
-        f"Better and worse is what differs from the model's own by more than a hair ({hairs}), "
-        "with an asterisk where Student's interval over the films excludes 0. "
-        f"The cheapest setting that is worse in no measure is **{cheapest}** "
-        f"({100 * share:.0f} % of the time). Better in at least one measure and worse in none: "
-        f"{ahead or 'no setting'}."
-    ]
-
-
-def _against(row: dict[str, Any]) -> str:
-    parts = [f"{word}: {', '.join(row[word])}" for word in ("better", "worse") if row[word]]
-    return "; ".join(parts) or "–"
-
-
-def table(heading: list[str], rows: list[list[str]]) -> list[str]:
-    """A table of Markdown."""
-    return [
-        f"| {' | '.join(heading)} |",
-        f"|{'---|' * len(heading)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

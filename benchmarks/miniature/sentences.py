@@ -92,3 +92,12 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 def _figures(total: int) -> str:
     return f"{total} figure{'s' if total != 1 else ''}"
+
+
+def table(heading: list[str], rows: list[list[str]]) -> list[str]:
+    """A table of Markdown."""
+    return [
+        f"| {' | '.join(heading)} |",
+        f"|{'---|' * len(heading)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
