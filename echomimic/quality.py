@@ -107,14 +107,28 @@ def quality(
     return figures
 
 
-def animate(model: EchoMimic, truth: PuppetClip, mode: str, options: SamplingOptions) -> np.ndarray:
-    """The film that a model makes of a puppet's portrait, uint8 (f, H, W, 3)."""
+def animate(
+    model: EchoMimic,
+    truth: PuppetClip,
+    mode: str,
+    options: SamplingOptions,
+    *,
+    parts: frozenset[str] | None = None,
+    heard: np.ndarray | None = None,
+) -> np.ndarray:
+    """The film that a model makes of a puppet's portrait, uint8 (f, H, W, 3).
+
+    `parts` of the landmarks are drawn (None: those of the mode), and `heard`, if given, is heard
+    instead of the clip's own voice.
+    """
     portrait = model.prepare_portrait(truth.portrait(SIZE), (SIZE, SIZE), (0, 0, SIZE, SIZE))
     voice = track = None
     if mode != "landmarks":
-        voice = model.encode_voice(torch.from_numpy(truth.heard), truth.fps, truth.num_frames)
+        speech = truth.heard if heard is None else heard
+        voice = model.encode_voice(torch.from_numpy(speech), truth.fps, truth.num_frames)
     if mode != "audio":
-        parts = ALL_PARTS if mode == "landmarks" else DRAWN_BY_DEFAULT
+        usual = ALL_PARTS if mode == "landmarks" else DRAWN_BY_DEFAULT
+        parts = usual if parts is None else parts
         track = replace(truth.track(SIZE), parts=parts)
     latents = model.sample(model.encode_conditions(portrait, voice, track), options)
     return np.concatenate(list(model.frames(latents)))
@@ -139,7 +153,7 @@ def _measure(figures: Figures, mode: str, truth: PuppetClip, made: np.ndarray) -
     figures.add(f"hair error, {mode}", _distance(read.hair, person.hair))
     figures.add(f"SSIM, {mode}", ssim(made, right))
     figures.add(f"SSIM of the still portrait, {mode}", ssim(still, right))
-    figures.add(f"jitter, {mode}", _jitter(made) / _jitter(right))
+    figures.add(f"jitter, {mode}", jitter(made) / jitter(right))
 
 
 @torch.no_grad()
@@ -184,7 +198,7 @@ def _ssim(a: np.ndarray, b: np.ndarray, smooth: Callable[[np.ndarray], np.ndarra
     return float(score.mean())
 
 
-def _jitter(frames: np.ndarray) -> float:
+def jitter(frames: np.ndarray) -> float:
     """Mean absolute second difference over time, of values in 0..255."""
     return float(np.abs(np.diff(frames.astype(np.float32), n=2, axis=0)).mean())
 

@@ -1,0 +1,56 @@
+"""The page's section on sampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .sentences import number, table
+
+
+def sampling(section: dict[str, Any]) -> list[str]:
+    protocol, settings = section["protocol"], section["settings"]
+    own, names = section["own"], list(next(iter(settings.values()))["measures"])
+    lines = [
+        "## 4. Sampling",
+        "",
+        f"{protocol['people']} people driven by voice and by landmarks, {protocol['frames']} "
+        "frames each, one factor at a time around the model's own setting "
+        f"({', '.join(f'{name} {value}' for name, value in protocol['own'].items())}). Time is the "
+        "processor's seconds per second of video, one thread, portrait and voice included.",
+        "",
+        "![Quality against time of all settings](evaluation/sampling.png)",
+        "",
+    ]
+    for name, chosen in section["fronts"].items():
+        on = "is" if own in chosen else "is not"
+        lines.append(
+            f"- Front of {name} against time: {'; '.join(chosen)}. "
+            f"The model's own setting {on} on it."
+        )
+    lines += ["", *_advice(section), ""]
+    for factor, chosen in section["factors"].items():
+        rows = [[setting, number(settings[setting]["seconds"]),
+                 *(number(settings[setting]["measures"][name]["mean"]) for name in names),
+                 _against(settings[setting])] for setting in dict.fromkeys(chosen)]  # fmt: skip
+        lines += [f"**{factor}**", "",
+                  *table(["setting", "seconds", *names, "against the own"], rows), ""]  # fmt: skip
+    return lines
+
+
+def _advice(section: dict[str, Any]) -> list[str]:
+    settings, own, cheapest = section["settings"], section["own"], section["cheapest"]
+    share = settings[cheapest]["seconds"] / settings[own]["seconds"]
+    ahead = "; ".join(section["ahead"])
+    hairs = ", ".join(f"{name} {hair:g}" for name, hair in section["hairs"].items())
+    return [
+        f"Better and worse is what differs from the model's own by more than a hair ({hairs}), "
+        "with an asterisk where Student's interval over the films excludes 0. "
+        f"The cheapest setting that is worse in no measure is **{cheapest}** "
+        f"({100 * share:.0f} % of the time). Better in at least one measure and worse in none: "
+        f"{ahead or 'no setting'}."
+    ]
+
+
+def _against(row: dict[str, Any]) -> str:
+    parts = [f"{word}: {', '.join(row[word])}" for word in ("better", "worse") if row[word]]
+    return "; ".join(parts) or "–"

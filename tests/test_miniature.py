@@ -1,0 +1,224 @@
+"""The paper in miniature: a study goes on where it was, and its page follows from its figures."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("matplotlib")
+pytest.importorskip("accelerate")
+
+import torch
+from test_train_stages import MODEL, OPTIONS, RECIPE
+
+from benchmarks.miniature import __main__ as command
+from benchmarks.miniature import sentences, store, synchronisation
+from benchmarks.miniature.ablations import train
+from benchmarks.miniature.encoded import Job
+from benchmarks.miniature.sampling_study import front
+from benchmarks.miniature.scale import Scale
+from benchmarks.miniature.statistics import (
+    HIGHER,
+    LOWER,
+    OPEN,
+    REVERSED,
+    SHOWN,
+    differences,
+    over_seeds,
+    verdict,
+)
+from benchmarks.miniature.variants import CHANGES, VARIANTS, Schedule, ablation
+from benchmarks.miniature.without_av import read_wav
+from echomimic.assets import MINI
+from echomimic.audio.whisper import AudioEncoder
+from echomimic.config import AudioEncoderConfig
+from echomimic.models.vae import VAE_CONFIG, make_vae
+from echomimic.pipeline import EchoMimic
+from echomimic.train.clips import write_speech
+from echomimic.train.export import export_audio_encoder, export_vae
+from echomimic.train.make_puppets import make_puppets
+from echomimic.train.recipe import read_recipe
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """A study of the smallest scale; the "ablations" are the built-in model under other names."""
+    base = tmp_path_factory.mktemp("study")
+    for name in ("base-seed1", "base-seed2", "no_augmentation-seed1", "no_augmentation-seed2"):
+        (base / "models").mkdir(exist_ok=True)
+        (base / "models" / name).symlink_to(MINI)
+    arguments = [
+        "--scale", "smallest", "--docs", str(base / "docs"), "--work", str(base / "work"),
+        "--ablations", str(base / "models"), "--jobs", "1",
+    ]  # fmt: skip
+    assert command.main(arguments) == 0
+    return base, arguments
+
+
+def test_the_page_has_every_section_and_its_plot(studied):
+    page = (studied[0] / "docs/evaluation.md").read_text(encoding="utf-8")
+    for heading in ("## 1.", "## 2.", "## 3.", "## 4.", "### Audio augmentation"):
+        assert heading in page
+    for name in command.SECTIONS:
+        assert f"](evaluation/{name}.png)" in page
+        assert (studied[0] / f"docs/evaluation/{name}.png").stat().st_size > 10_000
+    assert "None" not in page
+    assert "nan" not in page
+
+
+def test_equal_models_are_not_told_apart(studied):
+    section = json.loads((studied[0] / "docs/evaluation/ablations.json").read_text())
+    found = {one["name"]: one["differences"] for one in section["questions"]}
+    assert found["audio augmentation"]
+    for one in found["audio augmentation"]:
+        assert (one["difference"]["mean"], one["verdict"]) == (0.0, OPEN)
+    assert found["spatial loss"] == []
+
+
+def test_a_study_goes_on_where_it_was(studied, monkeypatch):
+    base, arguments = studied[0], [*studied[1], "--sections", "sampling"]
+    lines = base / "work/films.jsonl"
+    whole = lines.read_text().splitlines()
+    lines.write_text("\n".join(whole[:-1]) + "\n" + whole[-1][:50])  # killed while it wrote
+    measured, measure = [], store.measure_film
+    monkeypatch.setattr(
+        store, "measure_film", lambda *film: measured.append(film) or measure(*film)
+    )
+    assert command.main(arguments) == 0
+    assert len(measured) == 1
+    again = store.Store(lines)
+    assert all(json.loads(line)["key"] in again for line in whole)
+    assert command.main(arguments) == 0
+    assert len(measured) == 1
+
+
+def test_the_page_is_made_of_the_json_alone(studied, tmp_path):
+    source, target = studied[0] / "docs/evaluation", tmp_path / "evaluation"
+    target.mkdir()
+    for path in source.glob("*.json"):
+        (target / path.name).write_bytes(path.read_bytes())
+    assert command.main(["--page-only", "--docs", str(tmp_path)]) == 0
+    made = (tmp_path / "evaluation.md").read_bytes()
+    assert made == (studied[0] / "docs/evaluation.md").read_bytes()
+    assert {path.stem for path in target.glob("*.png")} == set(command.SECTIONS)
+
+
+def test_without_figures_there_is_a_sentence(tmp_path, capsys):
+    assert command.main(["--page-only", "--docs", str(tmp_path)]) == 1
+    assert "holds no study" in capsys.readouterr().err
+
+
+def test_ablations_that_are_not_there_are_named(tmp_path, capsys):
+    (tmp_path / "base-seed1").symlink_to(MINI)
+    arguments = ["--docs", str(tmp_path), "--work", str(tmp_path), "--sections", "ablations"]
+    assert command.main([*arguments, "--ablations", str(tmp_path)]) == 1
+    assert "no base-seed1 with another variant" in capsys.readouterr().err
+
+
+def test_a_film_of_other_weights_or_options_has_another_key(tmp_path):
+    film = command.driving.films(Scale())[0]
+    keys = {
+        store.key_of(MINI, film),
+        store.key_of(MINI, replace(film, snr=5.0)),
+        store.key_of(MINI, replace(film, options=replace(film.options, seed=1))),
+    }
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("ours", "others", "better", "expected"),
+    [
+        ((3.0, 3.1, 3.2), (1.0, 1.2, 1.1), HIGHER, SHOWN),
+        ((3.0, 3.1, 3.2), (1.0, 1.2, 1.1), LOWER, REVERSED),
+        ((1.0, 3.0, 2.0), (2.0, 1.0, 3.0), HIGHER, OPEN),
+        ((3.0,), (1.0,), HIGHER, OPEN),  # one seed says nothing
+    ],
+)
+def test_a_difference_counts_only_beyond_its_interval(ours, others, better, expected):
+    assert verdict(differences(ours, others, over_seeds), better) == expected
+
+
+def test_the_interval_over_seeds_is_students():
+    found = over_seeds([1.0, 2.0, 3.0])
+    assert found.high - found.mean == pytest.approx(4.303 / 3**0.5)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ([SHOWN] * 3, "**The claim shows**"),
+        ([OPEN] * 3, "**The claim does not show**"),
+        ([SHOWN, OPEN], "**The claim shows in part**: in 1 of 2 figures"),
+        ([REVERSED, OPEN], "1 of 2 figures says the opposite"),
+        ([SHOWN, REVERSED], "1 of 2 figures agree"),
+        ([], "Not measured"),
+    ],
+)
+def test_the_sentence_follows_from_the_verdicts(verdicts, said):
+    text = sentences.counted(verdicts)
+    assert said in text or said in text.replace("shows in part only**: ", "")
+
+
+def test_no_worse_is_only_contradicted_by_the_opposite():
+    assert "Nothing speaks against" in sentences.no_worse([OPEN, SHOWN])
+    assert "does not hold" in sentences.no_worse([OPEN, REVERSED])
+
+
+def test_the_front_is_what_nothing_beats_in_both():
+    figures = {"slow": (9, 0.9), "bad": (5, 0.2), "quick": (1, 0.5), "middle": (3, 0.7)}
+    rows = {
+        name: {"seconds": seconds, "measures": {"landmarks, SSIM": {"mean": value}}}
+        for name, (seconds, value) in figures.items()
+    }
+    assert front(rows, "landmarks", "SSIM") == ["quick", "middle", "slow"]
+
+
+def test_full_face_and_residual_lies_nearest_to_the_truth():
+    measures = synchronisation.summary(Scale(faces=3))["measures"]
+    acting = {method: known["acting: face"]["mean"] for method, known in measures.items()}
+    assert min(acting, key=acting.get) == synchronisation.OURS
+    assert acting["none"] > 5 * acting[synchronisation.OURS]
+
+
+def test_each_variant_differs_from_the_base_in_one_thing():
+    base = read_recipe("mini")
+    recipes = {name: ablation(base, name, 2, Schedule((40, 20))) for name in VARIANTS}
+    samples = {name: recipe.stages["stage1"].settings for name, recipe in recipes.items()}
+    assert samples["base"] == base.stages["stage1"].settings
+    assert samples["no_spatial"]["objective"]["spatial_weight"] == 0
+    assert samples["no_selection"]["samples"]["selection"]["enabled"] is False
+    assert samples["no_augmentation"]["augmentation"]["enabled"] is False
+    assert samples["audio_only"]["samples"]["mixture"]["audio"] == 1
+    assert samples["landmarks_only"]["samples"]["mixture"]["landmarks"] == 1
+    for name, recipe in recipes.items():
+        assert (recipe.seed, recipe.stages["stage2"].steps) == (2, 20)
+        changed = {key for key in samples[name] if samples[name][key] != samples["base"][key]}
+        assert changed == set(CHANGES[name])
+
+
+def test_a_variant_trains_into_a_model_like_any_other(tmp_path):
+    torch.manual_seed(0)
+    export_vae(make_vae(VAE_CONFIG | MODEL["vae"]), tmp_path / "start")
+    encoder = AudioEncoder(AudioEncoderConfig(**MODEL["audio_encoder"]))
+    export_audio_encoder(encoder, tmp_path / "start")
+    make_puppets(tmp_path / "data", 12, OPTIONS, workers=1)
+    recipe = ablation(RECIPE, "no_selection", 1, Schedule((2, 2), (2, 2)))
+    train(Job(recipe, tmp_path / "data", tmp_path / "start", tmp_path, "no_selection-seed1"))
+    made = tmp_path / "no_selection-seed1"
+    EchoMimic.from_folder(made, "joint", device="cpu")
+    note = json.loads((made / "training.json").read_text())
+    assert note["recipe"]["stages"]["stage1"]["settings"]["samples"]["selection"] == {
+        "enabled": False
+    }
+    assert not (tmp_path / "runs" / "no_selection-seed1").exists()
+
+
+def test_a_voice_is_read_without_av_as_with_it(tmp_path):
+    from echomimic.media.audio import read_speech
+
+    speech = torch.rand(4000, generator=torch.Generator().manual_seed(1)).numpy() - 0.5
+    write_speech(tmp_path / "a.wav", speech)
+    torch.testing.assert_close(
+        read_wav(tmp_path / "a.wav"), read_speech(tmp_path / "a.wav"), rtol=0, atol=1e-6
+    )
