@@ -29,13 +29,11 @@ from benchmarks.miniature.statistics import (
     verdict,
 )
 from benchmarks.miniature.variants import CHANGES, VARIANTS, Schedule, ablation
-from benchmarks.miniature.without_av import read_wav
 from echomimic.assets import MINI
 from echomimic.audio.whisper import AudioEncoder
 from echomimic.config import AudioEncoderConfig
 from echomimic.models.vae import VAE_CONFIG, make_vae
 from echomimic.pipeline import EchoMimic
-from echomimic.train.clips import write_speech
 from echomimic.train.export import export_audio_encoder, export_vae
 from echomimic.train.make_puppets import make_puppets
 from echomimic.train.recipe import read_recipe
@@ -212,13 +210,3 @@ def test_a_variant_trains_into_a_model_like_any_other(tmp_path):
         "enabled": False
     }
     assert not (tmp_path / "runs" / "no_selection-seed1").exists()
-
-
-def test_a_voice_is_read_without_av_as_with_it(tmp_path):
-    from echomimic.media.audio import read_speech
-
-    speech = torch.rand(4000, generator=torch.Generator().manual_seed(1)).numpy() - 0.5
-    write_speech(tmp_path / "a.wav", speech)
-    torch.testing.assert_close(
-        read_wav(tmp_path / "a.wav"), read_speech(tmp_path / "a.wav"), rtol=0, atol=1e-6
-    )

@@ -7,8 +7,8 @@ whose UNets, landmark encoder and motion modules are trained from scratch, every
 same short schedule, on the same puppets, with VAE and audio encoder of `--start`. What is finished
 is kept, and a run that was stopped goes on.
 
-Needs `pip install ".[train]"` and OpenCV; no PyAV, no MediaPipe and no network. On a machine with
-a GPU the runs share it (`--device`).
+Needs `pip install ".[standalone,train]"`, and no network. On a machine with a GPU the runs share it
+(`--device`).
 """
 
 from __future__ import annotations
