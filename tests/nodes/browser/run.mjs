@@ -1,6 +1,6 @@
 /** Runs the workflow that is open, and looks for its video. */
 
-const PATIENCE = 150000; // milliseconds for a run
+const PATIENCE = 300000; // milliseconds for a run
 
 /** Runs the open workflow with some values of its widgets, {id: {name: value}}; how it ended. */
 export function runOpen(page, values) {
@@ -40,7 +40,7 @@ export async function showVideo(page, node) {
 }
 
 /** To the middle; loadeddata may be long past, so only the end of the seek is waited for. */
-function seek(video) {
+export function seek(video) {
   return video.evaluate(async (element) => {
     element.pause();
     while (!(element.duration > 0)) await new Promise((resolve) => setTimeout(resolve, 50));
