@@ -24,14 +24,17 @@ from .fingerprint import digest, file_digest
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2  # 1: shared frames were those of the segment before
 NAME_LENGTH = 12  # digits of the settings' digest in a folder's name
 HASHED = 32  # digits; values that are this long are digests, whose change is named without them
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames start to stop - 1 of a clip, of which the segment before has finished `known`."""
+    """Frames start to stop - 1 of a clip, of which the segment before has finished `known`.
+
+    It has them too, on their way from that one's to its own.
+    """
 
     number: int
     start: int
@@ -108,8 +111,11 @@ class RenderFolder:
             self._write_manifest(finished=[*self._manifest["finished"], file_digest(path)])
 
     def __iter__(self) -> Iterator[Tensor]:
-        for segment in self.segments[: self.num_finished]:
-            yield self._read(segment)[segment.known :]
+        finished = self.segments[: self.num_finished]
+        ends = [*(segment.start for segment in finished[1:]), finished[-1].stop] if finished else []
+        for segment, end in zip(finished, ends, strict=True):
+            if end > segment.start:  # else all of it is in the next
+                yield self._read(segment)[: end - segment.start]
 
     @contextmanager
     def video(self, out: Path) -> Iterator[Path]:

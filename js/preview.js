@@ -1,4 +1,4 @@
-/** EchoMimic Sampler, Decode to Video, Paste Back: plays the clip as it is so far. */
+/** EchoMimic Sampler, Long Render, Decode to Video, Paste Back: plays the clip as it is so far. */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -6,7 +6,12 @@ import { addElement, makeStage, write } from "./editor.js";
 import { makePlayer } from "./player.js";
 
 const EVENT = "echomimic.preview";
-const KINDS = ["EchoMimicSampler", "EchoMimicDecodeVideo", "EchoMimicPasteBack"];
+const KINDS = [
+  "EchoMimicSampler",
+  "EchoMimicLongRender",
+  "EchoMimicDecodeVideo",
+  "EchoMimicPasteBack",
+];
 const NAME = "clip_preview";
 const HEIGHT = 240; // CSS pixels
 
@@ -79,10 +84,17 @@ function makePreview(node) {
   };
 }
 
-/** One frame of ComfyUI's own preview beside a clip that plays would only take room. */
+/**
+ * One frame of ComfyUI's own preview beside a clip that plays would only take room.
+ *
+ * The page's newer renderer draws from a store of its own, which has no public way in; where it
+ * is not found, the frame stays.
+ */
 function hideStillPreview(node) {
   const isInside = node.graph && node.graph.isRootGraph === false; // in a subgraph
-  delete app.nodePreviewImages?.[isInside ? `${node.graph.id}:${node.id}` : node.id];
+  const id = isInside ? `${node.graph.id}:${node.id}` : String(node.id);
+  app.extensionManager?._p?._s?.get("nodeOutput")?.revokePreviewsByLocatorId?.(id);
+  delete app.nodePreviewImages?.[id];
 }
 
 app.registerExtension({

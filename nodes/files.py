@@ -13,16 +13,15 @@ from ..echomimic.weights.files import find_mini, foreign_reason, variant_of
 
 FOLDER = "echo_mimic"  # the key in ComfyUI and the folder below models/
 MINI = "mini (built in)"
+NONE = "none"
+SYNCNET_SUFFIX = ".model"  # of the published file; ComfyUI's lists leave such files out
 
 
 def register_folder() -> None:
     """Make models/echo_mimic known, unless the user's extra_model_paths.yaml did already."""
-    if FOLDER not in folder_paths.folder_names_and_paths:
-        path = os.path.join(folder_paths.models_dir, FOLDER)
-        folder_paths.folder_names_and_paths[FOLDER] = (
-            [path],
-            folder_paths.supported_pt_extensions,
-        )
+    usual = ([os.path.join(folder_paths.models_dir, FOLDER)], folder_paths.supported_pt_extensions)
+    paths, suffixes = folder_paths.folder_names_and_paths.get(FOLDER, usual)
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, {*suffixes, SYNCNET_SUFFIX})
 
 
 def model_folders() -> list[Path]:
@@ -50,6 +49,11 @@ def denoising_unets() -> list[str]:
 def audio_encoders() -> list[str]:
     """The built-in one, then the installed ones."""
     return [MINI, *_existing(lambda path: "whisper" in path.as_posix().lower())]
+
+
+def syncnets() -> list[str]:
+    """None, then the files of SyncNet that the user has."""
+    return [NONE, *_existing(lambda path: "syncnet" in path.name.lower())]
 
 
 def resolve(name: str, component: str = "denoising_unet") -> Path:

@@ -42,7 +42,15 @@ def test_what_was_added_is_there_for_the_next_process(tmp_path):
 
     assert again.num_finished == 2
     assert torch.equal(again.known(PLAN[2]), clip(seed=1)[3:])
-    assert torch.equal(latents_of(again), torch.cat([clip(seed=0), clip(seed=1)[2:]]))
+    assert torch.equal(latents_of(again), torch.cat([clip(seed=0)[:3], clip(seed=1)]))
+
+
+def test_a_segment_that_the_next_has_whole_adds_nothing(tmp_path):
+    plan = [Segment(0, 0, 5), Segment(1, 3, 8, known=2), Segment(2, 3, 9, known=5)]
+    folder = RenderFolder.open(tmp_path, {}, plan)
+    for segment in plan:
+        folder.add(segment, clip(segment.stop - segment.start, seed=segment.number))
+    assert torch.equal(latents_of(folder), torch.cat([clip(seed=0)[:3], clip(6, seed=2)]))
 
 
 def test_numbers_that_were_chosen_once_stay(tmp_path):

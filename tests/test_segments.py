@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_denoiser import AUDIO, conditions, denoiser, options
 
 from echomimic import cli
@@ -19,6 +20,7 @@ from echomimic.pipeline import ClipOptions, EchoMimic
 from echomimic.puppets.clip import PuppetClip
 from echomimic.render_folder import RenderFolder, Segment
 from echomimic.sampling.noise import initial_noise
+from echomimic.sampling.samplers import faded
 from echomimic.sampling.schedule import SCHEDULERS, make_schedule
 from echomimic.sampling.sparing import sparing
 from echomimic.segments import Segments, plan_segments, render_segments, render_settings
@@ -121,7 +123,7 @@ def test_finished_frames_are_noised_as_the_model_expects_them(name):
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_known_frames_come_out_as_they_are_and_the_rest_follows_them(name):
+def test_the_rest_follows_the_known_frames(name):
     clip, chosen = conditions(6), options(scheduler=name)
     torch.manual_seed(1)
     known = torch.randn(2, 4, 8, 8)
@@ -129,8 +131,12 @@ def test_known_frames_come_out_as_they_are_and_the_rest_follows_them(name):
     first = sample_clip(denoiser(clip), AUDIO, chosen, known=known)
     other = sample_clip(denoiser(clip), AUDIO, chosen, known=-known)
 
-    assert torch.equal(first[:2], known)
     assert (first[2:] - other[2:]).abs().max() > 1e-3
+
+
+def test_known_frames_go_over_to_what_the_model_makes_of_them():
+    known, own = torch.zeros(3, 4, 2, 2), torch.ones(5, 4, 2, 2)
+    assert faded(known, own)[:, 0, 0, 0].tolist() == [0.25, 0.5, 0.75, 1, 1]
 
 
 def test_one_segment_is_in_memory_at_a_time(tmp_path):
@@ -155,10 +161,11 @@ def test_segments_share_finished_frames(tmp_path):
 
     first, second, *_ = folder.segments
     assert second == Segment(1, start=4, stop=10, known=2)
-    saved = [folder.known(segment) for segment in folder.segments[1:]]
+    stored = load_file(folder.path / "segment-00001.safetensors")["latents"]
     clip = latents_of(folder)
     assert len(clip) == 20
-    assert torch.equal(saved[0], clip[4:6])
+    assert torch.equal(clip[4:8], stored[:4])
+    assert not torch.equal(folder.known(second), stored[:2])
     assert folder.known(first) is None
 
 

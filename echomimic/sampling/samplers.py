@@ -69,7 +69,7 @@ def sample(
 
     `known` (k, c, h, w) are finished latents of the first k frames: the model sees them at each
     step with the noise of that step (the paper's motion continuity), so that the rest goes on
-    from them, and they come out as they are. `on_step` hears, after each step, its index, the new
+    from them. They come out as `faded` says. `on_step` hears, after each step, its index, the new
     latents, and the clean clip as it is foreseen at this point (for previews). Raises
     `SamplingError` at the first NaN or infinity.
     """
@@ -88,7 +88,19 @@ def sample(
             )
         if on_step:
             on_step(step, latents, schedule.clean(v, inputs, step))
-    return latents if known is None else torch.cat([known, latents[len(known) :]])
+    return latents if known is None else faded(known, latents)
+
+
+def faded(known: Tensor, latents: Tensor) -> Tensor:
+    """Clean latents (f, c, h, w) whose first k frames go over from `known` (k, c, h, w).
+
+    What the model itself makes of known frames differs a little from them, and the frames that
+    follow fit its own; were the known ones kept, all of that would change in a single frame.
+    """
+    count = len(known)
+    share = torch.arange(1, count + 1, dtype=known.dtype, device=known.device) / (count + 1)
+    first = torch.lerp(known, latents[:count], share[:, None, None, None])
+    return torch.cat([first, latents[count:]])
 
 
 def sample_in_turn(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comfy_server import Server
+from page import browser_or_reason
 from PIL import Image
 from support import ROOT
 
@@ -73,6 +74,15 @@ def server(models, tmp_path_factory):
     _write_voice(base / "input/voice.wav")
     with Server(COMFYUI, base, ROOT) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> dict[str, str]:
+    """Where the browser and its driver are; skips where they are not."""
+    found = browser_or_reason()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
 
 
 def _write_voice(path) -> None:

@@ -28,7 +28,12 @@ WORDS = {
         "text": "说明", "optional": "可选", "default": "默认", "to": "到",
     },
 }  # fmt: skip
-FROM_FOLDERS = {"model", "audio_encoder", "file"}  # combos that list what is on the machine
+FROM_FOLDERS = {
+    "model",
+    "audio_encoder",
+    "file",
+    "syncnet",
+}  # combos that list what is on the machine
 
 
 def schemas(pack: dict) -> dict:

@@ -1,16 +1,13 @@
-"""The editors in a real page of ComfyUI, in both of its renderers of nodes."""
+"""Editors and live previews in a real page of ComfyUI, in both of its renderers of nodes."""
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
-from comfy_server import MINI_DECODER, MINI_SAMPLER, MUTED, Server, mini_graph
+from comfy_server import MINI_DECODER, MINI_SAMPLER, Server, mini_graph
 from conftest import COMFYUI
 from faces import face, poses, track_of
+from page import RENDERERS, see
 from PIL import Image
 from support import ROOT
 
@@ -18,45 +15,11 @@ from echomimic.landmarks.mesh import DRAWN_BY_DEFAULT, LINES, PARTS
 from echomimic.landmarks.track_file import save_track
 from echomimic.motion.parts import PRESETS
 
-SCRIPTS = Path(__file__).parent / "browser"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FRAMES, FPS, GLIDE = 12, 24.0, 6.0  # centimetres to the right over the track
 OTHER_PRESET = "eyes and brows"
 HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)]  # the default
 DRAGGED_TO = (0.25, 0.3)
 COLOUR = (200, 80, 40)  # of the portrait
-TIMEOUT = 180  # seconds
-WORKFLOWS = {
-    path.stem: json.loads(path.read_text()) for path in (ROOT / "workflows").glob("*.json")
-}
-NO_FILE_CHOSEN = "400 (Bad Request)"  # of ComfyUI's own audio player, which asks for it anyway
-DEFAULT_GRAPH = "huggingface.co/Comfy-Org/"  # the page looks for the models of ComfyUI's own graph
-OF_COMFYUI = (NO_FILE_CHOSEN, DEFAULT_GRAPH)
-
-
-def playwright_folder() -> Path | None:
-    """A folder with node_modules/playwright-core: as named, of the checkout, of the machine."""
-    folders = [os.environ.get("ECHOMIMIC_PLAYWRIGHT"), ROOT]
-    if shutil.which("npm"):
-        root = subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, check=False)
-        folders.append(Path(root.stdout.strip()).parent)
-    found = (Path(folder) for folder in folders if folder)
-    return next((f for f in found if (f / "node_modules/playwright-core").is_dir()), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> dict[str, str]:
-    """Where the browser and its driver are; skips where they are not."""
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not shutil.which("node") or chromium is None:
-        pytest.skip("needs node and Chromium")
-    folder = playwright_folder()
-    if folder is None:
-        pytest.skip(
-            "needs playwright-core: npm install --prefix FOLDER playwright-core, then set "
-            "ECHOMIMIC_PLAYWRIGHT=FOLDER"
-        )
-    return {"modules": str(folder), "chromium": chromium}
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +39,10 @@ def server(browser, track, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module", params=["canvas", "vue"])
+@pytest.fixture(scope="module", params=RENDERERS)
 def use(request, server, browser):
     """Runs a script in one of the renderers; what it saw."""
-
-    def run(script: str, graph: dict, **more) -> dict:
-        vue = request.param == "vue"
-        setup = browser | {"url": server.url, "vue": vue, "graph": graph} | more
-        command = ["node", str(SCRIPTS / script), json.dumps(setup)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        assert done.returncode == 0, done.stderr
-        seen = json.loads(done.stdout)
-        assert seen["vue"] == vue, "the page used the other renderer"
-        return seen
-
-    return run
+    return partial(see, browser, server.url, renderer=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +55,7 @@ def seen(use, server) -> dict:
         return {"1": _node(info, "EchoMimicLandmarkLoad", file="glide.npz"), "2": selection}
 
     presets = list(PRESETS)
-    return use("part_editor.mjs", graph(), presets=presets, other=graph(preset=OTHER_PRESET))
+    return use("part_editor.mjs", graph=graph(), presets=presets, other=graph(preset=OTHER_PRESET))
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +65,7 @@ def placed(use, server) -> dict:
     face = {"size": [64, 64], "lines": {}, "squares": {}, "points": [[]], "handles": HANDLES}
     result = face | {"filename": "plain.png", "subfolder": "", "type": "input"}
     drag = {"from": HANDLES[0], "to": DRAGGED_TO, "colour": COLOUR}
-    return use("place_face.mjs", graph, result=result, **drag)
-
-
-@pytest.fixture(scope="module")
-def opened(use) -> dict:
-    """What was seen while the pack's workflows were opened."""
-    return use("workflows.mjs", {}, workflows=WORKFLOWS)
+    return use("place_face.mjs", graph=graph, result=result, **drag)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +73,7 @@ def watched(use, server) -> dict:
     """What was seen while a clip was sampled and decoded."""
     graph = mini_graph(server.get("/object_info"), length=FRAMES, steps=6)
     assert server.run(graph).error() is None  # so that only sampler and decoder are left to run
-    return use("preview.mjs", graph, sampler=MINI_SAMPLER, decoder=MINI_DECODER)
+    return use("preview.mjs", graph=graph, sampler=MINI_SAMPLER, decoder=MINI_DECODER)
 
 
 def _node(info: dict, kind: str, **inputs) -> dict:
@@ -205,18 +151,6 @@ def test_editor_takes_no_place_among_the_saved_values(seen):
     assert len(seen["saved"]) == len(widgets)
     assert seen["saved"][0] == inputs["preset"]
     assert seen["saved"][-1] == inputs["edits"]
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow_opens_without_complaint_and_every_value_in_its_place(opened, name):
-    seen = opened["opened"][name]
-    assert [said for said in seen["complaints"] if not any(x in said for x in OF_COMFYUI)] == []
-    assert opened["pageErrors"] == []
-    ours = [node for node in WORKFLOWS[name]["nodes"] if node["type"].startswith("EchoMimic")]
-    for node in (node for node in ours if node["mode"] != MUTED):
-        queued = seen["queued"][str(node["id"])]["inputs"]
-        values = {k: v for k, v in queued.items() if not isinstance(v, list)}
-        assert values.items() <= node.get("widgets_values_named", {}).items(), node["type"]
 
 
 def points_of(text: str) -> list[tuple[float, float]]:

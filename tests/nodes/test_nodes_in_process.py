@@ -112,7 +112,9 @@ def test_the_models_folder_of_the_user_is_kept(pack, monkeypatch):
 
     module("nodes.files").register_folder()
 
-    assert folder_paths.folder_names_and_paths["echo_mimic"] is own
+    paths, suffixes = folder_paths.folder_names_and_paths["echo_mimic"]
+    assert paths is own[0]
+    assert suffixes == {".pth", ".model"}  # the second is SyncNet's
 
 
 def test_length_frames_and_sound_agree(inputs):

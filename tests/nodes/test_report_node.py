@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from node_values import module
+
+NAME = "syncnet_v2.model"
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,65 @@ def test_it_shows_the_plot_and_the_words(pack, puppet):
     shown = run(pack, puppet).ui
     assert len(shown["images"]) == 1
     assert "Sync-C" in shown["text"][0]
+
+
+@pytest.fixture(scope="module")
+def syncnet(pack, tmp_path_factory):
+    """A folder with SyncNet of random weights, as it is published."""
+    folder = tmp_path_factory.mktemp("syncnet")
+    torch.manual_seed(3)
+    state = module("echomimic.evaluation.syncnet").SyncNet().state_dict()
+    torch.save(state, folder / NAME, _use_new_zipfile_serialization=False)
+    return folder
+
+
+@pytest.fixture
+def installed(syncnet, monkeypatch):
+    """All that ComfyUI knows of our models is SyncNet."""
+    import folder_paths
+
+    known = folder_paths.folder_names_and_paths
+    _, suffixes = known["echo_mimic"]
+    paths = known | {"echo_mimic": ([str(syncnet)], suffixes)}
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", paths)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+
+
+def choices(pack):
+    (item,) = (i for i in pack["EchoMimicReport"].define_schema().inputs if i.id == "syncnet")
+    return item.options
+
+
+def test_syncnet_is_offered_where_its_file_is(pack, installed):
+    assert choices(pack) == ["none", NAME]
+
+
+def test_syncnet_is_not_offered_without_it(pack):
+    assert choices(pack) == ["none"]
+
+
+def test_with_syncnet_the_report_ends_with_its_scores(pack, puppet, syncnet, installed):
+    library = module("echomimic.evaluation.sync")
+    model = module("echomimic.evaluation.syncnet").read_syncnet(syncnet / NAME)
+    sound = module("nodes.convert").audio_from_comfy(puppet[2])
+    speech = module("echomimic.media.audio").speech_from_audio(sound, int16=True).numpy()
+    frames = (puppet[4] * 255).round().to(torch.uint8).numpy()
+    expected = library.score_film(model, frames, puppet[3], speech).text()
+
+    text = run(pack, puppet, audio=puppet[2], frames=puppet[4], syncnet=NAME).args[1]
+
+    assert expected.startswith("SyncNet, own crop: Sync-C ")
+    assert text.split("\n")[-1] == expected
+
+
+@pytest.mark.parametrize("given", [{}, {"audio"}, {"frames"}])
+def test_syncnet_needs_pictures_and_voice(pack, puppet, installed, given):
+    connected = {name: value for name, value in zip(("audio", "frames"), puppet[2:5:2], strict=True)
+                 if name in given}  # fmt: skip
+    with pytest.raises(module("echomimic.errors").OptionsError, match="connect audio and frames"):
+        run(pack, puppet, syncnet=NAME, **connected)
+
+
+def test_a_syncnet_file_that_is_gone_is_named(pack, puppet):
+    with pytest.raises(module("echomimic.errors").WeightsError, match=f"{NAME} is not in"):
+        run(pack, puppet, audio=puppet[2], frames=puppet[4], syncnet=NAME)

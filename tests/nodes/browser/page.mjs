@@ -8,7 +8,8 @@ import { join } from "node:path";
  *
  * The argument of the command is `setup`, JSON with modules: a folder that has
  * node_modules/playwright-core; chromium: the program; url: of the server; vue: which of ComfyUI's
- * two renderers of nodes; and what else the script needs.
+ * two renderers of nodes; locale: of the page, English if absent; settings: more of ComfyUI's; and
+ * what else the script needs.
  */
 export async function inBrowser(use) {
   const setup = JSON.parse(process.argv[2]);
@@ -28,11 +29,11 @@ export async function inBrowser(use) {
   process.stdout.write(JSON.stringify(seen));
 }
 
-async function openPage(browser, { url, vue }, seen) {
-  await fetch(`${url}/api/settings/Comfy.VueNodes.Enabled`, {
+async function openPage(browser, { url, vue, locale = "en", settings }, seen) {
+  await fetch(`${url}/api/settings`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(vue),
+    body: JSON.stringify({ "Comfy.VueNodes.Enabled": vue, "Comfy.Locale": locale, ...settings }),
   });
   const page = await browser.newPage({ viewport: { width: 1500, height: 1100 } });
   page.on("pageerror", (error) => seen.pageErrors.push(error.message));

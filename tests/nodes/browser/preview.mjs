@@ -45,7 +45,9 @@ await inBrowser(async (page, { graph, sampler, decoder, vue }, seen) => {
   seen.colours = second.colours;
   seen.moves = first.sum !== second.sum;
   seen.stillPreview = await page.evaluate(
-    (id) => id in (window.app.nodePreviewImages ?? {}),
+    (id) =>
+      id in (window.app.nodePreviewImages ?? {}) ||
+      document.querySelector(`[data-node-id="${id}"] img[src^="blob:"]`) !== null,
     sampler,
   );
   await page.waitForFunction(() => window.ended, null, { timeout: 120000 });
