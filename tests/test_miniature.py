@@ -1,6 +1,7 @@
 """The paper in miniature: a study goes on where it was, and its page follows from its figures."""
 
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -37,6 +38,15 @@ from echomimic.pipeline import EchoMimic
 from echomimic.train.export import export_audio_encoder, export_vae
 from echomimic.train.make_puppets import make_puppets
 from echomimic.train.recipe import read_recipe
+
+
+@pytest.fixture(autouse=True, scope="module")
+def logging_as_it_was():
+    """The command silences the library's log, which other tests read."""
+    log = logging.getLogger("echomimic")
+    before = log.level
+    yield
+    log.setLevel(before)
 
 
 @pytest.fixture(scope="module")
