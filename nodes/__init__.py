@@ -26,7 +26,6 @@ from .portrait import EchoMimicPortrait
 from .puppets import EchoMimicExampleInputs, EchoMimicPuppet
 from .report import EchoMimicReport
 from .sample import EchoMimicSampler
-from .sync_score import EchoMimicSyncScore
 
 NODES: list[type[io.ComfyNode]] = [
     EchoMimicModelLoader,
@@ -56,7 +55,6 @@ NODES: list[type[io.ComfyNode]] = [
     EchoMimicPlan,
     EchoMimicReport,
     EchoMimicCompare,
-    EchoMimicSyncScore,
 ]
 
 

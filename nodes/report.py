@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 from comfy_api.latest import io, ui
 
-from ..echomimic.errors import OptionsError
-from ..echomimic.evaluation.sync import SyncScore, score_film
-from ..echomimic.evaluation.syncnet import read_syncnet
+from ..echomimic.errors import EvaluationError, OptionsError
+from ..echomimic.evaluation.networks import full_precision
+from ..echomimic.evaluation.sync import embed_film, sync_distances, sync_score, wrong_moment
+from ..echomimic.evaluation.syncnet import FPS, read_syncnet
 from ..echomimic.media.audio import speech_from_audio
+from ..echomimic.media.sound import INT16_STEP
 from ..echomimic.report.motion_report import SYNC_C, motion_report
 from ..echomimic.report.plot import draw_report
 from . import files, types
 from .convert import audio_from_comfy, image_from_frames
 from .model import make_plain_patcher
 from .runtime import borrowed
-from .video_file import pictures
+from .video_file import is_image, pictures
 
 
 class EchoMimicReport(io.ComfyNode):
@@ -31,6 +34,11 @@ class EchoMimicReport(io.ComfyNode):
                 "echomimic evaluate",
                 "lip sync check",
                 "lip sync score",
+                "sync-c",
+                "sync-d",
+                "lse-c",
+                "lse-d",
+                "syncnet",
                 "audio video lag",
                 "flicker",
                 "blink rate",
@@ -86,6 +94,10 @@ class EchoMimicReport(io.ComfyNode):
                 io.Float.Output(
                     display_name="lag", tooltip="Seconds that the mouth is late; 0 if unknown."
                 ),
+                io.Float.Output(
+                    display_name="sync_c",
+                    tooltip="How sure SyncNet is that lips and voice are of one; 0 without it.",
+                ),
             ],
         )
 
@@ -97,9 +109,9 @@ class EchoMimicReport(io.ComfyNode):
     def execute(
         cls, landmarks, border_every, width, height, audio=None, frames=None, syncnet=files.NONE
     ) -> io.NodeOutput:
-        sync = SYNC_C
+        sync, confidence = SYNC_C, 0.0
         if syncnet != files.NONE:  # first: it may refuse
-            sync = _sync_score(syncnet, landmarks, audio, frames).text()
+            sync, confidence = _sync_c(syncnet, landmarks, audio, frames)
         report = motion_report(
             landmarks,
             None if audio is None else speech_from_audio(audio_from_comfy(audio)),
@@ -108,16 +120,40 @@ class EchoMimicReport(io.ComfyNode):
         )
         plot, text = image_from_frames([draw_report(report, (width, height))]), report.text(sync)
         shown = ui.PreviewImage(plot, cls=cls).as_dict() | ui.PreviewText(text).as_dict()
-        return io.NodeOutput(plot, text, report.correlation or 0.0, report.lag or 0.0, ui=shown)
+        figures = (report.correlation or 0.0, report.lag or 0.0, confidence)
+        return io.NodeOutput(plot, text, *figures, ui=shown)
 
 
-def _sync_score(name, landmarks, audio, frames) -> SyncScore:
-    """SyncNet's judgement of the clip; raises `OptionsError` without its sound or pictures."""
+def _sync_c(name, landmarks, audio, frames) -> tuple[str, float]:
+    """SyncNet's judgement of the clip, and what chance would be, in words; and Sync-C."""
+    _check_for_syncnet(landmarks, audio, frames)
+    speech = speech_from_audio(audio_from_comfy(audio), int16=True).numpy()
+    if np.abs(speech).max(initial=0) <= INT16_STEP:
+        raise EvaluationError("The audio is silent, so nothing can be said of lips and voice.")
+    patcher = make_plain_patcher(read_syncnet(files.resolve(name)))
+    with borrowed(patcher) as holder, full_precision():
+        points = embed_film(holder.network, pictures(frames, FPS), landmarks, speech)
+    score, chance = sync_score(sync_distances(*points)), wrong_moment(*points)
+    lines = [score.text()]
+    if chance is not None:
+        lines.append(f"with the voice of half a clip away, which is chance: {chance.text()}")
+    return "\n".join(lines), score.confidence
+
+
+def _check_for_syncnet(landmarks, audio, frames) -> None:
+    """Raise `OptionsError` without sound or pictures, or where those are not the landmarks'."""
     if audio is None or frames is None:
         raise OptionsError(
             "SyncNet needs the clip's pictures and its voice: connect audio and frames to "
             f"EchoMimic Sync and Motion Report, or set syncnet to {files.NONE}."
         )
-    speech = speech_from_audio(audio_from_comfy(audio), int16=True).numpy()
-    with borrowed(make_plain_patcher(read_syncnet(files.resolve(name)))) as holder:
-        return score_film(holder.network, pictures(frames, landmarks.fps), landmarks, speech)
+    if landmarks.fps != FPS:
+        raise OptionsError(
+            f"SyncNet sees {FPS} frames a second, but the landmarks have {landmarks.fps:g}; give "
+            f"EchoMimic Landmark Extract the video and an fps of {FPS}."
+        )
+    if is_image(frames) and len(frames) != landmarks.num_frames:
+        raise OptionsError(
+            f"There are {len(frames)} images but landmarks of {landmarks.num_frames} frames; "
+            "connect those of the same clip."
+        )

@@ -18,7 +18,7 @@ pytest.importorskip("accelerate")
 from accelerate.utils import DistributedType
 from test_train_engine import OPTIONS, LineStage, losses, run, same, weights
 
-from echomimic.errors import OptionsError, TrainingError
+from echomimic.errors import DatasetError, OptionsError, TrainingError
 from echomimic.train import workers
 from echomimic.train.checkpoint import OPTIMIZER, WEIGHTS, checkpoints
 
@@ -134,6 +134,21 @@ def test_a_batch_lost_with_its_worker_is_the_worker_s_fault(monkeypatch):
         next(workers.in_order(None, 0))
     with pytest.raises(RuntimeError, match="DataLoader worker"):
         next(workers.in_order(None, 1))
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_bad_input_is_the_same_sentence_from_a_worker(processes):
+    answers = workers.computed(odd_alone, [1, 2], processes)
+    assert next(answers) == 1
+    with pytest.raises(DatasetError) as raised:
+        next(answers)
+    assert str(raised.value) == "2 is even; remove it."
+
+
+def odd_alone(number):
+    if number % 2 == 0:
+        raise DatasetError(f"{number} is even; remove it.")
+    return number
 
 
 def test_sharded_training_is_refused_rather_than_half_saved(tmp_path):

@@ -40,6 +40,7 @@ from .sample_sheet import SampleSheet
 from .samples import SampleSettings, SampleSource, check_length
 from .stage import Stage
 from .start import fill_motion, fill_spatial, find_start
+from .stopping import explained
 from .vae_stage import VAESettings, VAEStage
 
 OnProgress = Callable[[str, int, int], None]  # what is computed, done, total
@@ -70,7 +71,8 @@ def make_stage(
     torch.manual_seed(recipe.seed)  # of new weights; samples have random numbers of their own
     maker = _Maker(name, recipe, recipe.stages[name], Dataset(data), models, on_progress)
     make = {"vae": maker.vae, "decoder": maker.vae, "audio": maker.audio}
-    return make.get(name, maker.diffusion)()
+    with explained(recipe.stages[name]):
+        return make.get(name, maker.diffusion)()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
+from ..errors import EchoMimicError
+
 DEATH_NOTICE = 1.0  # seconds until a signal tells of a worker's death, at most
 
 T = TypeVar("T")
@@ -18,13 +20,17 @@ Result = TypeVar("Result")
 def in_order(items: Dataset, workers: int) -> Iterator[Any]:
     """The items, loaded ahead by that many processes, or by this one.
 
-    Raises `RuntimeError`, as torch does, if one of them dies.
+    What they raise for bad input is raised here as it is. Raises `RuntimeError`, as torch does, if
+    one of them dies.
     """
     try:
-        yield from DataLoader(
-            items, batch_size=None, num_workers=workers,
+        for item in DataLoader(
+            _Answers(items), batch_size=None, num_workers=workers,
             collate_fn=_as_it_is, worker_init_fn=_ignore_interrupts,
-        )  # fmt: skip
+        ):  # fmt: skip
+            if isinstance(item, EchoMimicError):
+                raise item
+            yield item
     except (ConnectionError, EOFError) as error:
         if not workers:
             raise
@@ -37,6 +43,22 @@ def in_order(items: Dataset, workers: int) -> Iterator[Any]:
 def computed(function: Callable[[T], Result], items: Sequence[T], workers: int) -> Iterator[Result]:
     """What the function says of each item, in their order."""
     return in_order(_Computed(function, items), workers)
+
+
+class _Answers(Dataset):
+    """Items, or the errors in their place: torch would hand on a traceback for a sentence."""
+
+    def __init__(self, items: Dataset) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, number: int) -> Any:
+        try:
+            return self._items[number]
+        except EchoMimicError as error:
+            return error
 
 
 class _Computed(Dataset):

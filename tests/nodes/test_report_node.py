@@ -19,7 +19,7 @@ def run(pack, puppet, **more):
 
 
 def test_a_puppet_follows_its_own_voice(pack, puppet):
-    plot, text, correlation, lag = run(pack, puppet, audio=puppet[2]).args
+    plot, text, correlation, lag, _ = run(pack, puppet, audio=puppet[2]).args
     assert plot.shape == (1, 480, 640, 3)
     assert correlation > 0.5
     assert abs(lag) <= 2 / 25
@@ -27,8 +27,8 @@ def test_a_puppet_follows_its_own_voice(pack, puppet):
 
 
 def test_landmarks_alone_are_enough(pack, puppet):
-    _, text, correlation, lag = run(pack, puppet).args
-    assert (correlation, lag) == (0.0, 0.0)
+    _, text, *figures = run(pack, puppet).args
+    assert figures == [0.0, 0.0, 0.0]
     assert "no voice was given" in text
 
 
@@ -92,12 +92,15 @@ def test_with_syncnet_the_report_ends_with_its_scores(pack, puppet, syncnet, ins
     sound = module("nodes.convert").audio_from_comfy(puppet[2])
     speech = module("echomimic.media.audio").speech_from_audio(sound, int16=True).numpy()
     frames = (puppet[4] * 255).round().to(torch.uint8).numpy()
-    expected = library.score_film(model, frames, puppet[3], speech).text()
+    expected = library.score_film(model, frames, puppet[3], speech)
 
-    text = run(pack, puppet, audio=puppet[2], frames=puppet[4], syncnet=NAME).args[1]
+    _, text, *figures = run(pack, puppet, audio=puppet[2], frames=puppet[4], syncnet=NAME).args
 
-    assert expected.startswith("SyncNet, own crop: Sync-C ")
-    assert text.split("\n")[-1] == expected
+    assert expected.text().startswith("SyncNet, own crop: Sync-C ")
+    score, chance = text.split("\n")[-2:]
+    assert score == expected.text()
+    assert chance.startswith("with the voice of half a clip away, which is chance: SyncNet")
+    assert figures[2] == pytest.approx(expected.confidence)
 
 
 @pytest.mark.parametrize("given", [{}, {"audio"}, {"frames"}])
@@ -111,3 +114,19 @@ def test_syncnet_needs_pictures_and_voice(pack, puppet, installed, given):
 def test_a_syncnet_file_that_is_gone_is_named(pack, puppet):
     with pytest.raises(module("echomimic.errors").WeightsError, match=f"{NAME} is not in"):
         run(pack, puppet, audio=puppet[2], frames=puppet[4], syncnet=NAME)
+
+
+def test_what_syncnet_cannot_judge_is_one_sentence(pack, puppet, syncnet, installed):
+    def judged(landmarks=puppet[3], audio=puppet[2], frames=puppet[4]):
+        given = {"audio": audio, "frames": frames, "syncnet": NAME}
+        return run(pack, (*puppet[:3], landmarks, *puppet[4:]), **given)
+
+    track = module("echomimic.landmarks.track").LandmarkTrack
+    slow = track(puppet[3].points, puppet[3].size, 24.0)
+    silence = {"waveform": torch.zeros(1, 1, 16_000), "sample_rate": 16_000}
+    with pytest.raises(Exception, match="the landmarks have 24; give EchoMimic Landmark Extract"):
+        judged(landmarks=slow)
+    with pytest.raises(Exception, match="74 images but landmarks of 75 frames"):
+        judged(frames=puppet[4][:74])
+    with pytest.raises(Exception, match="The audio is silent"):
+        judged(audio=silence)
