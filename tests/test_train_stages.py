@@ -21,6 +21,7 @@ from echomimic.puppets.clip import PuppetClip
 from echomimic.puppets.identity import TEST_SEEDS
 from echomimic.quality import MODES, animate, quality, voices
 from echomimic.quality_table import table
+from echomimic.train import stages
 from echomimic.train.clips import Clip, Dataset, feature_box
 from echomimic.train.draws import generator
 from echomimic.train.loop import train_stage
@@ -339,7 +340,10 @@ class TestRecipes:
 
 
 @pytest.mark.parametrize("name", RECIPE.stages)
-def test_a_stage_is_validated_and_written_where_its_networks_are(trained, data, tmp_path, name):
+def test_a_stage_is_validated_and_written_where_its_networks_are(
+    trained, data, tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr(stages, "SHEET_CLIPS", 1)
     folder, _ = trained
     shutil.copytree(folder / "models", tmp_path / "models")
     stage = make_stage(name, RECIPE, data, tmp_path / "models")
