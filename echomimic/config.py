@@ -50,6 +50,10 @@ class UNetConfig:
     feed_forward: int = 4  # inner width of the feed-forward layers, in widths of the level
     position_code: bool = False  # tells each cell where it lies; small models profit
     audio_position_code: bool = False  # tells which audio token is how far from the frame, likewise
+    # Layers with a transformer on each level's way up, first ones first; None: as `attention` says.
+    up_transformers: tuple[int, ...] | None = None
+    # Whether the reference UNet ends where its last feature is read. The official one goes on.
+    trimmed_reference: bool = False
 
     def __post_init__(self) -> None:
         places = 1 if self.motion is None else self.motion.max_frames
@@ -58,12 +62,29 @@ class UNetConfig:
             raise OptionsError(
                 f"A UNet needs one attention flag per level: {self.channels=}, {self.attention=}."
             )
+        counts = self.up_transformers
+        if counts is not None and (
+            len(counts) != len(self.channels)
+            or not all(type(n) is int and 0 <= n <= self.layers_per_level + 1 for n in counts)
+        ):
+            raise OptionsError(
+                f"up_transformers has one number per level, of 0 to {self.layers_per_level + 1} "
+                f"layers, not {counts}."
+            )
+        if self.trimmed_reference and not any(map(self.transformers_up, range(len(self.channels)))):
+            raise OptionsError("trimmed_reference needs a transformer on the way up.")
         for width in self.channels:
             if width % self.norm_groups or width % self.num_heads:
                 raise OptionsError(
                     f"UNet width {width} must be divisible by norm_groups={self.norm_groups} "
                     f"and num_heads={self.num_heads}."
                 )
+
+    def transformers_up(self, level: int) -> int:
+        """How many layers of a level's way up have a transformer."""
+        if self.up_transformers is not None:
+            return self.up_transformers[level]
+        return self.layers_per_level + 1 if self.attention[level] else 0
 
     def as_reference(self) -> UNetConfig:
         """The reference UNet that belongs to this denoising UNet (spec 3.1)."""
@@ -78,6 +99,8 @@ class UNetConfig:
         values = dict(values)
         values["channels"] = tuple(values["channels"])
         values["attention"] = tuple(values["attention"])
+        if values.get("up_transformers") is not None:
+            values["up_transformers"] = tuple(values["up_transformers"])
         if values.get("motion") is not None:
             values["motion"] = MotionConfig(**values["motion"])
         return cls(**values)

@@ -13,6 +13,7 @@ from echomimic.models.attention import sdpa
 from echomimic.models.landmark_encoder import LandmarkEncoder
 from echomimic.models.layers import Builder, FeedForward
 from echomimic.models.unet import UNet
+from echomimic.train.trainable import read
 
 CONFIG = UNetConfig(
     channels=(8, 16), attention=(True, False), layers_per_level=1, num_heads=2, norm_groups=4,
@@ -223,6 +224,55 @@ def test_impossible_widths_are_explained():
 def test_configuration_survives_json():
     assert UNetConfig.from_dict(CONFIG.to_dict()) == CONFIG
     assert UNetConfig.from_dict(CONFIG.as_reference().to_dict()) == CONFIG.as_reference()
+
+
+def test_transformers_stand_where_the_configuration_counts_them():
+    config = replace(CONFIG, layers_per_level=2, attention=(False, True), up_transformers=(1, 2))
+    names = [block.name for block in make(config).transformer_blocks()]
+    assert [name.removesuffix(".transformer_blocks.0") for name in names] == [
+        "down_blocks.1.attentions.0", "down_blocks.1.attentions.1",
+        "mid_block.attentions.0",
+        "up_blocks.0.attentions.0", "up_blocks.0.attentions.1",
+        "up_blocks.1.attentions.0",
+    ]  # fmt: skip
+    assert UNetConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("counts", [(1,), (1, 4), (-1, 1), (True, 1)])
+def test_impossible_counts_of_transformers_are_explained(counts):
+    with pytest.raises(OptionsError, match="one number per level, of 0 to 2 layers"):
+        replace(CONFIG, up_transformers=counts)
+
+
+@pytest.mark.parametrize("counts", [None, (0, 1), (1, 2), (2, 0)])
+def test_a_trimmed_reference_has_the_same_features_and_nothing_unread(counts):
+    config = replace(CONFIG, attention=(False, True), up_transformers=counts)
+    whole = make(config.as_reference())
+    trimmed = make(replace(config, trimmed_reference=True).as_reference())
+    state = trimmed.state_dict()
+    trimmed.load_state_dict({name: whole.state_dict()[name] for name in state})
+    picture = torch.randn(1, 4, 8, 8)
+
+    features, _ = trimmed.reference_features(picture)
+
+    expected, _ = whole.reference_features(picture)
+    assert features.keys() == expected.keys()
+    for name, feature in expected.items():
+        assert torch.equal(features[name], feature)
+    with torch.inference_mode(False), torch.enable_grad():
+        assert set(state) == read(trimmed) < set(whole.state_dict())
+    with pytest.raises(ValueError, match="features only"):
+        trimmed.reference_features(picture, full_output=True)
+
+
+def test_trimming_needs_a_feature_to_end_at():
+    with pytest.raises(OptionsError, match="trimmed_reference needs a transformer on the way up"):
+        replace(CONFIG, up_transformers=(0, 0), trimmed_reference=True)
+
+
+def test_the_denoising_unet_of_a_trimmed_reference_is_whole():
+    names = make(replace(CONFIG, trimmed_reference=True)).state_dict()
+    assert names.keys() == make().state_dict().keys()
 
 
 def test_feed_forward_gives_the_same_in_parts(monkeypatch):

@@ -171,6 +171,8 @@ class SpatialTransformer(nn.Module):
         tokens = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)  # (b f, h w, c)
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
+            if context.stop_at == block.name:
+                return x
         return x + self.proj_out(tokens.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 

@@ -36,7 +36,7 @@ class Level(nn.Module):
     def __init__(
         self,
         widths: Sequence[tuple[int, int]],  # in and out, for each resnet
-        attention: bool,
+        num_transformers: int,
         config: UNetConfig,
         build: Builder,
     ) -> None:
@@ -48,11 +48,11 @@ class Level(nn.Module):
         )
         self.attentions = nn.ModuleList()
         self.motion_modules = nn.ModuleList()
+        for _ in range(num_transformers):
+            self.attentions.append(
+                SpatialTransformer(width, heads, groups, config.audio_dim, factor, build)
+            )
         for _ in range(self.num_temporal()):
-            if attention:
-                self.attentions.append(
-                    SpatialTransformer(width, heads, groups, config.audio_dim, factor, build)
-                )
             if config.motion is not None:
                 motion = config.motion
                 self.motion_modules.append(
@@ -60,7 +60,7 @@ class Level(nn.Module):
                 )
 
     def num_temporal(self) -> int:
-        """How many transformers and motion modules there are."""
+        """How many motion modules there are, if there are any."""
         return len(self.resnets)
 
     def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
@@ -69,7 +69,7 @@ class Level(nn.Module):
 
     def mix(self, index: int, x: Tensor, context: Context) -> Tensor:
         """The transformer and the motion module of one layer: (b f, c, h, w), same shape out."""
-        if self.attentions:
+        if index < len(self.attentions):
             x = self.attentions[index](x, context)
         if self.motion_modules:
             x = self.motion_modules[index](x, context, self._preceding(index, x, context))
@@ -77,7 +77,7 @@ class Level(nn.Module):
 
     def _preceding(self, index: int, x: Tensor, context: Context) -> Tensor | None:
         """Features of the motion frames where there is a transformer, (b, n, c, h, w), or zeros."""
-        if not context.motion_frames or not self.attentions:
+        if not context.motion_frames or index >= len(self.attentions):
             return None
         known = context.motion.get(self.attentions[index].transformer_blocks[-1].name)
         clips = len(x) // context.num_frames
@@ -93,12 +93,12 @@ class DownLevel(Level):
     def __init__(
         self,
         widths: Sequence[tuple[int, int]],
-        attention: bool,
+        num_transformers: int,
         last: bool,
         config: UNetConfig,
         build: Builder,
     ) -> None:
-        super().__init__(widths, attention, config, build)
+        super().__init__(widths, num_transformers, config, build)
         self.downsamplers = nn.ModuleList([] if last else [Downsample(widths[0][1], build)])
 
     def forward(self, x: Tensor, context: Context) -> list[Tensor]:
@@ -130,12 +130,12 @@ class UpLevel(Level):
     def __init__(
         self,
         widths: Sequence[tuple[int, int]],
-        attention: bool,
+        num_transformers: int,
         last: bool,
         config: UNetConfig,
         build: Builder,
     ) -> None:
-        super().__init__(widths, attention, config, build)
+        super().__init__(widths, num_transformers, config, build)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(widths[0][1], build)])
 
     def forward(self, x: Tensor, skips: list[Tensor], context: Context) -> Tensor:
@@ -171,11 +171,13 @@ class UNet(nn.Module):
         self.conv_in = build.conv(config.in_channels, first)
         self.time_embedding = TimeEmbedding(first, build)
         self.down_blocks = _down_levels(config, build)
-        self.mid_block = MidLevel([(last, last)] * 2, True, config, build)
+        self.mid_block = MidLevel([(last, last)] * 2, 1, config, build)
         self.up_blocks = _up_levels(config, build)
         if config.out_channels is not None:
             self.conv_norm_out = build.group_norm(config.norm_groups, first, eps=1e-5)
             self.conv_out = build.conv(first, config.out_channels)
+        elif config.trimmed_reference:
+            self._trim()
         for name, module in self.named_modules():
             if isinstance(module, TransformerBlock):
                 module.name = name
@@ -255,6 +257,8 @@ class UNet(nn.Module):
         latents (b, 4, h, w) → features (b, h' w', d) and, with `full_output`, the UNet's output;
         otherwise the work after the last feature is left out and None is returned.
         """
+        if full_output and self.config.trimmed_reference:
+            raise ValueError("a trimmed reference UNet has features only")
         features: dict[str, Tensor] = {}
         last = None if full_output else self.transformer_blocks()[-1].name
         context = self._context(_per_clip(t, latents, None), latents.dtype, 1, None)
@@ -289,6 +293,17 @@ class UNet(nn.Module):
             tokens = tokens + heard[:, None, None] * code
         return {block.name: block.attn2.keys_values(tokens) for block in self.transformer_blocks()}
 
+    def _trim(self) -> None:
+        """Leave out what comes after the last feature: nobody reads it (spec 3.3)."""
+        index = max(i for i, level in enumerate(self.up_blocks) if level.attentions)
+        del self.up_blocks[index + 1 :]
+        level = self.up_blocks[index]
+        del level.resnets[len(level.attentions) :]
+        level.upsamplers = nn.ModuleList()
+        transformer = level.attentions[-1]
+        block = transformer.transformer_blocks[-1]
+        del block.attn1, block.norm3, block.ff, transformer.proj_out
+
     def _context(
         self, t: Tensor, dtype: torch.dtype, num_frames: int, attention: AttentionFunction | None
     ) -> Context:
@@ -322,7 +337,8 @@ def _down_levels(config: UNetConfig, build: Builder) -> nn.ModuleList:
     for index, channels in enumerate(config.channels):
         widths = [(width, channels)] + [(channels, channels)] * (config.layers_per_level - 1)
         last = index == len(config.channels) - 1
-        levels.append(DownLevel(widths, config.attention[index], last, config, build))
+        num_transformers = len(widths) if config.attention[index] else 0
+        levels.append(DownLevel(widths, num_transformers, last, config, build))
         width = channels
     return levels
 
@@ -338,7 +354,8 @@ def _up_levels(config: UNetConfig, build: Builder) -> nn.ModuleList:
         for _ in range(config.layers_per_level + 1):
             widths.append((width + skips.pop(), channels))
             width = channels
-        levels.append(UpLevel(widths, config.attention[index], index == 0, config, build))
+        num_transformers = config.transformers_up(index)
+        levels.append(UpLevel(widths, num_transformers, index == 0, config, build))
     return levels
 
 
