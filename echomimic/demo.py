@@ -20,7 +20,7 @@ from .puppets.identity import TEST_SEEDS
 from .quality import MODES, SIZE, animate
 
 PERSON = TEST_SEEDS.start + 4  # nobody the model has seen
-NUM_FRAMES = 88  # 3.5 seconds of the bundled voice
+NUM_FRAMES = 75  # 3 seconds of the bundled voice
 FPS = 25.0
 SCALE = 2  # the model's pictures are small
 LABEL = 28  # pixels below each picture

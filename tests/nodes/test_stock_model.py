@@ -1,13 +1,16 @@
 """What ComfyUI does to any MODEL works on this one: caches, compiling, LoRAs, memory, precision."""
 
 import gc
-import os
 import shutil
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 from stock import FRAMES, WINDOW, load, make_clip, module
+from torch._dynamo.utils import counters
+
+from echomimic.weights.random_weights import SIZES, TINY, make_random
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
@@ -65,7 +68,20 @@ def test_lazycache_skips_calls_of_the_network(clip, calls):
     assert 2 <= len(calls) < 8
 
 
-def test_the_network_can_be_traced_for_compiling(clip):
+@pytest.fixture
+def least_clip(pack, models, monkeypatch):
+    """A clip of one frame and the smallest network that has every kind of layer."""
+    least = replace(
+        TINY, unet=replace(TINY.unet, channels=(32,), attention=(True,), layers_per_level=1)
+    )
+    monkeypatch.setitem(SIZES, "tiny", least)
+    folder = models / "echo_mimic/least"
+    make_random(folder, variants=["audio"])
+    yield make_clip(pack, "least/denoising_unet.pth", frames=1)
+    shutil.rmtree(folder)
+
+
+def test_the_network_can_be_traced_for_compiling(least_clip):
     from comfy_api.torch_helpers import set_torch_compile_wrapper
 
     torch._dynamo.reset()
@@ -75,32 +91,28 @@ def test_the_network_can_be_traced_for_compiling(clip):
         traced.append(graph)
         return graph
 
-    model = clip.model().clone()
+    model = least_clip.model().clone()
     set_torch_compile_wrapper(model=model, backend=backend)
-    made = clip.stock(model, steps=1, cfg=1.0)
+    made = least_clip.stock(model, steps=1, cfg=1.0)
 
     assert traced
-    torch.testing.assert_close(made, clip.stock(steps=1, cfg=1.0), rtol=0, atol=1e-4)
+    torch.testing.assert_close(made, least_clip.stock(steps=1, cfg=1.0), rtol=0, atol=1e-4)
 
 
 @pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler for inductor"
 )
-@pytest.mark.skipif(
-    "ECHOMIMIC_TEST_COMPILE" not in os.environ,
-    reason="over 80 s of CPU time go by before the first kernel is compiled, too long for CI; "
-    "ECHOMIMIC_TEST_COMPILE=1 runs it",
-)
-def test_torch_compile_model_runs(pack):
+def test_torch_compile_model_runs(least_clip):
     from comfy_extras.nodes_torch_compile import TorchCompileModel
 
     torch._dynamo.reset()
-    clip = make_clip(pack, frames=1)
-    model = TorchCompileModel.execute(clip.model(), "inductor")[0]
+    counters.clear()
+    model = TorchCompileModel.execute(least_clip.model(), "inductor")[0]
 
-    made = clip.stock(model, steps=1, cfg=1.0)
+    made = least_clip.stock(model, steps=1, cfg=1.0)
 
-    torch.testing.assert_close(made, clip.stock(steps=1, cfg=1.0), rtol=0, atol=1e-3)
+    assert counters["inductor"]
+    torch.testing.assert_close(made, least_clip.stock(steps=1, cfg=1.0), rtol=0, atol=1e-3)
 
 
 def test_core_can_load_the_model_anew_with_all_weights_at_once(clip):
