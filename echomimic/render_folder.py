@@ -204,9 +204,14 @@ def _read(path: Path) -> dict[str, Any]:
     """A manifest; empty if there is none that can be understood."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    known = isinstance(manifest, dict) and (
+        isinstance(manifest.get("finished"), list)
+        and isinstance(manifest.get("chosen"), dict)
+        and isinstance(manifest.get("settings"), dict)
+    )
+    return manifest if known else {}
 
 
 def _say_what_is_new(path: Path, settings: Mapping[str, Any]) -> None:

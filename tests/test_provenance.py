@@ -86,7 +86,13 @@ def test_the_stock_nodes_prompt_is_enough(tmp_path):
 
 @pytest.mark.parametrize(
     "metadata",
-    [{}, {"comment": "holidays"}, {"echomimic": "no json", "prompt": '{"1": {"class_type": "A"}}'}],
+    [
+        {},
+        {"comment": "holidays"},
+        {"echomimic": "no json", "prompt": '{"1": {"class_type": "A"}}'},
+        {"echomimic": "[" * 100_000},
+    ],
+    ids=["nothing", "comment", "no json", "too deep"],
 )
 def test_a_video_of_others_says_nothing(tmp_path, metadata):
     other = rewritten(write(tmp_path / "a.mp4"), tmp_path / "b.mp4", metadata)

@@ -102,7 +102,12 @@ def test_a_damaged_segment_is_rendered_again_with_all_that_follow(tmp_path, harm
 
 def test_a_manifest_of_nonsense_is_no_manifest(tmp_path):
     path = opened(tmp_path).path / MANIFEST
-    for nonsense in ("", "{", "[1]", '{"fingerprint": 3}'):
+    whole = json.loads(path.read_text())
+    lacking = [
+        json.dumps({k: v for k, v in whole.items() if k != name})
+        for name in ("finished", "chosen", "settings")
+    ]
+    for nonsense in ("", "{", "[1]", '{"fingerprint": 3}', "[" * 100_000, *lacking):
         path.write_text(nonsense)
         assert opened(tmp_path).num_finished == 0
 

@@ -41,3 +41,9 @@ def test_every_workflow_has_a_small_picture_for_the_list_of_templates(path):
     with Image.open(picture) as image:
         assert image.size == (480, 360)
     assert picture.stat().st_size < MOST_BYTES
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_nodes_keep_the_colours_that_the_page_gives_them(path):
+    for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
+        assert node.get("color") is None and node.get("bgcolor") is None, node["type"]

@@ -40,7 +40,9 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
         figures["protocol"]["definitions"], figures["clips"].items()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError,
+    ) as error:  # fmt: skip
         raise EvaluationError(
             f"{path} is no report of an evaluation; give a report.json of `echomimic evaluate`."
         ) from error

@@ -114,5 +114,5 @@ def _container_tags(path: Path) -> dict[str, str]:
 def _json(text: str | None) -> Any:
     try:
         return None if text is None else json.loads(text)
-    except ValueError:  # the tag is of another program
+    except (ValueError, RecursionError):  # the tag is of another program
         return None

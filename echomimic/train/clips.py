@@ -53,7 +53,7 @@ class Clip:
     def meta(self) -> dict[str, Any]:
         try:
             return json.loads((self.folder / META).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(
                 f"{self.folder / META} cannot be read ({error}); make the clip again."
             ) from error

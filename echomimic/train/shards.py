@@ -155,7 +155,7 @@ def _index(place: str) -> list[tuple[str, int]]:
         text = file.read()
     try:
         shards = [(str(one["name"]), int(one["clips"])) for one in json.loads(text)["shards"]]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise DatasetError(
             f"{place}/{INDEX} is no list of shards ({brief(error)}); pack the clips again."
         ) from error

@@ -209,10 +209,10 @@ def _check_variant(files: ModelFiles, metadata: Mapping[str, str], component: st
 def _described_audio(
     path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> AudioEncoderConfig:
-    described = {"dims": json.loads(metadata["dims"])} if "dims" in metadata else state
     try:
+        described = {"dims": json.loads(metadata["dims"])} if "dims" in metadata else state
         return config_from_state(dict(described))
-    except (KeyError, WeightsError) as error:
+    except (ValueError, RecursionError, KeyError, WeightsError) as error:
         raise WeightsError(
             f"{path} is not a Whisper checkpoint{_looks_like(state)}; put whisper_tiny.pt there."
         ) from error

@@ -127,7 +127,7 @@ def stated_motion_frames(metadata: Mapping[str, str]) -> int | None:
     """How many frames before a window a file's motion modules were trained with, if it says so."""
     try:
         motion = json.loads(metadata[METADATA_KEY])["config"]["motion"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return motion.get("motion_frames", 0) if isinstance(motion, dict) else None
 

@@ -69,7 +69,9 @@ def test_workflow_opens_without_complaint_and_every_value_in_its_place(opened, n
         assert values.items() <= node.get("widgets_values_named", {}).items(), node["type"]
 
 
-@pytest.mark.skipif(is_oldest(), reason="the page is the same package; test_server runs them here")
+@pytest.mark.skipif(
+    is_oldest(), reason="the page is the same package; test_mini_nodes runs them here"
+)
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflow_finishes_and_its_video_is_seen_on_the_page(opened, name):
     run = opened["opened"][name]["run"]
