@@ -24,6 +24,7 @@ from .fingerprint import digest, file_digest
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+PARTS = {"settings": dict, "chosen": dict, "finished": list}  # of a manifest
 FORMAT = 2  # 1: shared frames were those of the segment before
 NAME_LENGTH = 12  # digits of the settings' digest in a folder's name
 HASHED = 32  # digits; values that are this long are digests, whose change is named without them
@@ -206,12 +207,10 @@ def _read(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    known = isinstance(manifest, dict) and (
-        isinstance(manifest.get("finished"), list)
-        and isinstance(manifest.get("chosen"), dict)
-        and isinstance(manifest.get("settings"), dict)
-    )
-    return manifest if known else {}
+    if not isinstance(manifest, dict):
+        return {}
+    whole = all(isinstance(manifest.get(name), kind) for name, kind in PARTS.items())
+    return manifest if whole else {}
 
 
 def _say_what_is_new(path: Path, settings: Mapping[str, Any]) -> None:

@@ -52,15 +52,14 @@ class Level(nn.Module):
             self.attentions.append(
                 SpatialTransformer(width, heads, groups, config.audio_dim, factor, build)
             )
-        for _ in range(self.num_temporal()):
-            if config.motion is not None:
-                motion = config.motion
-                self.motion_modules.append(
-                    MotionModule(width, motion.num_heads, groups, motion.max_frames, factor, build)
-                )
+        motion = config.motion
+        for _ in range(self.num_temporal() if motion is not None else 0):
+            self.motion_modules.append(
+                MotionModule(width, motion.num_heads, groups, motion.max_frames, factor, build)
+            )
 
     def num_temporal(self) -> int:
-        """How many motion modules there are, if there are any."""
+        """How many layers have a motion module in a UNet with motion."""
         return len(self.resnets)
 
     def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
@@ -255,7 +254,8 @@ class UNet(nn.Module):
         """What each transformer block attends with, by block name (spec 3.3).
 
         latents (b, 4, h, w) → features (b, h' w', d) and, with `full_output`, the UNet's output;
-        otherwise the work after the last feature is left out and None is returned.
+        otherwise the work after the last feature is left out and None is returned. Raises
+        `ValueError` for the output of a trimmed reference UNet, which has none.
         """
         if full_output and self.config.trimmed_reference:
             raise ValueError("a trimmed reference UNet has features only")
