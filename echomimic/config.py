@@ -197,7 +197,7 @@ _ROWS = (
             noise_clamp=None, divides_overlaps_always=True),
     Variant("joint", "denoising_unet_joint", "motion_module_joint", "reference_unet_joint",
             "face_locator_joint",
-            landmark_channels=3, num_inference_steps=10, guidance_scale=1.5, window_shift=2,
+            landmark_channels=3, num_inference_steps=8, guidance_scale=1.5, window_shift=2,
             noise_clamp=None, divides_overlaps_always=True, landmarks_optional=True,
             published=False),
 )
