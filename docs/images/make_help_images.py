@@ -13,6 +13,8 @@ from echomimic.landmarks.draw import draw_track
 from echomimic.landmarks.mesh import PARTS
 from echomimic.landmarks.portrait import prepare_portrait
 from echomimic.motion.generate import blink_and_gaze
+from echomimic.motion.retime import ENDS, fit_track
+from echomimic.motion.smooth import smooth_track
 from echomimic.puppets.clip import PuppetClip
 from echomimic.report.measures import eye_opening
 from echomimic.report.motion_report import motion_report
@@ -25,6 +27,9 @@ PERSON = 1_000_004  # the puppet of the example workflows
 SIZE, SHOWN = 160, 5
 ALL_PARTS = frozenset(PARTS)
 BACK, WINDOW, TEXT = (32, 34, 38), (82, 132, 196), (220, 220, 220)
+FADED = (110, 114, 122)
+CURVE, ROW, LABEL = 5, 84, 96  # pixels: of a frame across, of a row down, and for its name
+JITTER = 0.003  # of the picture's side
 
 
 def strip(frames: Sequence[np.ndarray]) -> np.ndarray:
@@ -94,6 +99,39 @@ def windows_picture() -> None:
     save("windows", np.asarray(image), 8)
 
 
+def curves(rows: dict[str, np.ndarray], known: int) -> np.ndarray:
+    """How far the eyes are open, frame after frame; fainter from frame `known` on."""
+    longest = max(map(len, rows.values()))
+    image = Image.new("RGB", (LABEL + longest * CURVE + 16, len(rows) * ROW + 16), BACK)
+    canvas = ImageDraw.Draw(image)
+    low, high = (limit(map(limit, rows.values())) for limit in (min, max))
+    for number, (name, opening) in enumerate(rows.items()):
+        top = 16 + number * ROW
+        canvas.text((10, top + ROW / 3), name, fill=TEXT, font_size=15)
+        levels = top + (ROW - 16) * (high - opening) / (high - low)
+        points = [(LABEL + CURVE * frame, level) for frame, level in enumerate(levels)]
+        canvas.line(points[known - 1 :], FADED, 2)
+        canvas.line(points[:known], WINDOW, 2)
+    return np.asarray(image)
+
+
+def smooth_picture() -> None:
+    """Eyes of a face as a detector sees them, which trembles, and the same smoothed."""
+    track = PuppetClip(PERSON, 120, 25.0, "lively").track(SIZE)
+    noise = np.random.default_rng(0).normal(0, JITTER, track.points.shape)
+    seen = replace(track, points=track.points + noise, mesh=None, transforms=None)
+    tracks = {"extracted": seen, "strength 0.5": smooth_track(seen)}
+    rows = {name: eye_opening(track) for name, track in tracks.items()}
+    save("smooth", curves(rows, track.num_frames), 16)
+
+
+def retime_picture() -> None:
+    """What a face does in 120 frames whose landmarks are over after 50."""
+    track = PuppetClip(PERSON, 50, 25.0, "lively").track(SIZE)
+    rows = {end: eye_opening(fit_track(track, 120, end=end)) for end in ENDS}
+    save("retime", curves(rows, track.num_frames), 16)
+
+
 def report_picture() -> None:
     """The report of a puppet."""
     clip = PuppetClip(PERSON, 150, 25.0, "lively")
@@ -114,5 +152,7 @@ if __name__ == "__main__":
     portrait_pictures()
     blink_picture()
     windows_picture()
+    smooth_picture()
+    retime_picture()
     report_picture()
     copies()

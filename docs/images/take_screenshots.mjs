@@ -1,7 +1,8 @@
 /** Runs templates of the pack in a page of ComfyUI and takes pictures of them; see the .py. */
 
 import { inBrowser } from "../../tests/nodes/browser/page.mjs";
-import { runOpen, seek } from "../../tests/nodes/browser/run.mjs";
+import { runOpen } from "../../tests/nodes/browser/run.mjs";
+import { settle } from "./page_pictures.mjs";
 
 const MARGIN = 40; // pixels around the nodes
 
@@ -15,12 +16,8 @@ await inBrowser(async (page, { workflow, file, viewport }, seen) => {
   seen.ended = await runOpen(page, {});
   await page.waitForTimeout(1500); // nodes grow by what they show
   await page.evaluate(fit, [viewport, MARGIN]);
-  const video = page.locator("video:visible");
-  await video.waitFor();
-  await seek(video);
-  await page.getByText(/^(Job completed|任务已完成)$/).waitFor({ state: "hidden" }).catch(() => null);
-  await page.mouse.move(viewport.width / 2, viewport.height - 10); // nothing is there
-  await page.waitForTimeout(4000);
+  await page.locator("video:visible").waitFor();
+  await settle(page, viewport);
   await page.screenshot({ path: file });
 });
 

@@ -6,12 +6,14 @@ import { join } from "node:path";
 /**
  * Opens ComfyUI, calls `use(page, setup, seen)` and prints what it put into `seen`, as JSON.
  *
+ * `prepare(page)` is called before ComfyUI is asked for.
+ *
  * The argument of the command is `setup`, JSON with modules: a folder that has
  * node_modules/playwright-core; chromium: the program; url: of the server; vue: which of ComfyUI's
  * two renderers of nodes; locale: of the page, English if absent; settings: more of ComfyUI's; and
  * what else the script needs.
  */
-export async function inBrowser(use) {
+export async function inBrowser(use, prepare = () => {}) {
   const setup = JSON.parse(process.argv[2]);
   const playwright = createRequire(join(setup.modules, "_.js"))("playwright-core");
   const browser = await playwright.chromium.launch({
@@ -20,7 +22,7 @@ export async function inBrowser(use) {
   });
   const seen = { pageErrors: [], missing: [] };
   try {
-    const page = await openPage(browser, setup, seen);
+    const page = await openPage(browser, setup, seen, prepare);
     seen.vue = await page.evaluate(() => Boolean(window.LiteGraph.vueNodesMode));
     await use(page, setup, seen);
   } finally {
@@ -29,7 +31,7 @@ export async function inBrowser(use) {
   process.stdout.write(JSON.stringify(seen));
 }
 
-async function openPage(browser, { url, vue, locale = "en", settings }, seen) {
+async function openPage(browser, { url, vue, locale = "en", settings }, seen, prepare) {
   await fetch(`${url}/api/settings`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -41,6 +43,7 @@ async function openPage(browser, { url, vue, locale = "en", settings }, seen) {
     const isOurs = reply.url().includes("/extensions/");
     if (isOurs && reply.status() >= 400) seen.missing.push(reply.url());
   });
+  await prepare(page);
   await page.goto(url, { waitUntil: "domcontentloaded" });
   const isReady = () =>
     window.app?.extensionManager && window.LiteGraph?.registered_node_types?.EchoMimicPartSelection;

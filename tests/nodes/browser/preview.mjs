@@ -3,6 +3,8 @@
 import { inBrowser } from "./page.mjs";
 
 const CANVAS = 'canvas[aria-label="The clip so far"]';
+const PATIENCE = 20000; // milliseconds for the page to draw, on a busy machine
+const HOLD_AT = 2; // previews: the second comes after a still picture that must not stay
 
 /** How many different colours are on the canvas, and a number that changes with its content. */
 const look = (canvas) =>
@@ -18,10 +20,46 @@ const look = (canvas) =>
     return { colours: colours.size, sum };
   });
 
+/** Looks until what is seen is `enough`, or patience ends; the last look. */
+async function lookUntil(canvas, enough) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const seen = await look(canvas);
+    if (enough(seen) || Date.now() > end) return seen;
+    await canvas.page().waitForTimeout(100);
+  }
+}
+
+/**
+ * What the server says on its way to the page. After `HOLD_AT` previews the rest waits for
+ * `release()`, so that the page cannot see the run end before it was looked at.
+ */
+const gate = {
+  previews: 0,
+  waiting: [],
+  isOpen: true,
+  async install(page) {
+    await page.routeWebSocket(/\/ws\b/, (socket) => {
+      gate.send = (message) => socket.send(message);
+      socket.connectToServer().onMessage((message) => gate.pass(message));
+    });
+  },
+  pass(message) {
+    if (!gate.isOpen) return gate.waiting.push(message);
+    gate.send(message);
+    const isPreview = typeof message === "string" && message.includes('"sheet"');
+    if (isPreview && (gate.previews += 1) === HOLD_AT) gate.isOpen = false;
+  },
+  release() {
+    gate.isOpen = true;
+    for (const message of gate.waiting.splice(0)) gate.pass(message);
+  },
+};
+
 const savedValues = (page, id) =>
   page.evaluate((id) => window.app.graph.getNodeById(Number(id)).serialize().widgets_values, id);
 
-await inBrowser(async (page, { graph, sampler, decoder, vue }, seen) => {
+await inBrowser(async (page, { graph, sampler, decoder, fewestColours, vue }, seen) => {
   graph[sampler].inputs.seed = vue ? 1 : 2; // nothing may come from the cache
   await page.evaluate((file) => window.app.loadApiJson(file, "test.json"), graph);
   seen.savedBefore = await savedValues(page, sampler);
@@ -39,10 +77,9 @@ await inBrowser(async (page, { graph, sampler, decoder, vue }, seen) => {
   const holder = page.locator("[data-frames]").first();
   await holder.waitFor({ state: "attached", timeout: 120000 });
   seen.frames = await holder.getAttribute("data-frames");
-  const first = await look(canvas);
-  await page.waitForTimeout(700);
-  const second = await look(canvas);
-  seen.colours = second.colours;
+  const first = await lookUntil(canvas, ({ colours }) => colours > fewestColours);
+  const second = await lookUntil(canvas, ({ sum }) => sum !== first.sum);
+  seen.colours = Math.min(first.colours, second.colours);
   seen.moves = first.sum !== second.sum;
   seen.stillPreview = await page.evaluate(
     (id) =>
@@ -50,8 +87,9 @@ await inBrowser(async (page, { graph, sampler, decoder, vue }, seen) => {
       document.querySelector(`[data-node-id="${id}"] img[src^="blob:"]`) !== null,
     sampler,
   );
+  seen.endedEarly = await page.evaluate(() => window.ended);
+  gate.release();
   await page.waitForFunction(() => window.ended, null, { timeout: 120000 });
-  await page.waitForTimeout(500);
   seen.leftAfterwards = await holder.getAttribute("data-left");
   seen.onDecoder = await page.evaluate((id) => {
     const { widgets } = window.app.graph.getNodeById(Number(id));
@@ -59,7 +97,7 @@ await inBrowser(async (page, { graph, sampler, decoder, vue }, seen) => {
   }, decoder);
   seen.saved = await savedValues(page, sampler);
   seen.help = await readHelp(page, sampler);
-});
+}, gate.install);
 
 /** What the help panel says of a node. */
 async function readHelp(page, id) {
@@ -71,10 +109,12 @@ async function readHelp(page, id) {
   await page.getByTestId("info-button").dispatchEvent("click"); // panels may lie over it
   const help = page.locator(".node-help-content").first();
   await help.locator("h1").first().waitFor();
-  await page.waitForTimeout(1500); // pictures load
   return {
     title: await help.locator("h1").first().innerText(),
     rows: await help.locator("tr").count(),
-    pictureWidth: await help.locator("img").first().evaluate((image) => image.naturalWidth),
+    pictureWidth: await help.locator("img").first().evaluate(async (image) => {
+      await image.decode().catch(() => null); // loaded, or never
+      return image.naturalWidth;
+    }),
   };
 }
