@@ -92,7 +92,8 @@ class RenderFolder:
 
         Results depend on such numbers in their last bits.
         """
-        if name not in self._manifest["chosen"]:
+        known = self._manifest["chosen"].get(name)
+        if type(known) is not int or known < 0:  # not chosen yet, or no longer readable
             with self._explained():
                 self._write_manifest(chosen=self._manifest["chosen"] | {name: choose()})
         return self._manifest["chosen"][name]
@@ -153,6 +154,7 @@ class RenderFolder:
     def _keep_whole_ones(self) -> None:
         """Forget a segment whose file is gone or changed, and all that went on from it."""
         finished = self._manifest["finished"]
+        del finished[len(self.segments) :]
         for segment, expected in zip(self.segments, finished, strict=False):
             path = self._path(segment)
             if not path.is_file() or file_digest(path) != expected:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from torch import Tensor
 
 from ..echomimic.models.unet import UNet
+from .runtime import paced
+
+HALVES = 2  # of guidance: so many clips are one window
 
 
 class ComfyUNet(UNet):
@@ -34,7 +38,9 @@ class ComfyUNet(UNet):
         options = transformer_options or {}
         chunks = len(options.get("cond_or_uncond", [0]))
         conditions.setdefault("num_frames", len(x) // chunks)
-        conditions.setdefault("attention", partial(attend, transformer_options=options))
+        attention = conditions.setdefault("attention", partial(attend, transformer_options=options))
+        if len(x) > HALVES * conditions["num_frames"] and not torch.compiler.is_compiling():
+            conditions["attention"] = paced(attention, x.device)  # several windows: cancel sooner
         wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
         executor = WrapperExecutor.new_class_executor(self._predict, self, wrappers)
         return executor.execute(x, timesteps, context, control, options, **conditions)

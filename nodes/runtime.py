@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..echomimic.models.attention import AttentionFunction
+
+AHEAD = 2  # calls of attention that a device is given before the first of them is done
 
 
 def load(patcher: ModelPatcher, memory: float = 0, *others: ModelPatcher) -> torch.nn.Module:
@@ -47,3 +54,25 @@ class Progress:
     def preview(self, picture: tuple) -> None:
         """Show a picture, `(format, PIL image, max size)`, without moving the bar."""
         self._bar.update_absolute(*self._last, picture)
+
+
+def paced(attention: AttentionFunction, device: torch.device) -> AttentionFunction:
+    """`attention`, with the host at most two of its calls ahead of the device.
+
+    ComfyUI's layers look for a cancel whenever one is called, but a GPU is given its work far in
+    advance, and what it was given it does. A call of many windows would go on for several.
+    """
+    make_event = getattr(getattr(torch, device.type, None), "Event", None)
+    if device.type == "cpu" or make_event is None:  # there what was called is done
+        return attention
+    given: deque[Any] = deque()
+
+    def run(*tensors: Any) -> Tensor:
+        event = make_event()
+        event.record()
+        given.append(event)
+        if len(given) > AHEAD:
+            given.popleft().synchronize()
+        return attention(*tensors)
+
+    return run

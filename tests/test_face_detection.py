@@ -1,12 +1,15 @@
 """The face detector: found at any size, by the right channels, or missed with a clear sentence."""
 
 import builtins
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import inputs_dir, real_input
+from support import ROOT, inputs_dir, real_input
 
 from echomimic.errors import PortraitError, WeightsError
 from echomimic.landmarks.detect import detect_faces, find_face_box, find_landmarker
@@ -134,6 +137,33 @@ def test_a_damaged_model_is_named(tmp_path, content):
 
     with pytest.raises(WeightsError, match="face_landmarker.task is not a face landmarker"):
         find_face_box(np.zeros((8, 8, 3), np.uint8), path)
+
+
+LOOK = """
+import sys
+import numpy as np
+from echomimic.errors import WeightsError
+from echomimic.landmarks.detect import find_face_box
+
+ran = []
+sys.addaudithook(lambda event, args: ran.append(args[0]) if event == "subprocess.Popen" else None)
+try:
+    find_face_box(np.zeros((8, 8, 3), np.uint8), sys.argv[1])
+except WeightsError:
+    from mediapipe.tasks.python.vision import drawing_utils
+    print(len(ran), drawing_utils.plt.figure.__module__)
+"""
+
+
+def test_loading_mediapipe_runs_no_programs_and_its_plots_still_work(tmp_path):
+    pytest.importorskip("mediapipe")
+    (tmp_path / "face_landmarker.task").write_bytes(b"damaged")
+    said = subprocess.run(
+        [sys.executable, "-c", LOOK, tmp_path / "face_landmarker.task"],
+        env=os.environ | {"MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},  # no fonts known
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert said.split() == ["0", "matplotlib.pyplot"]
 
 
 def test_without_mediapipe_the_way_out_is_named(tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from echomimic.evaluation.plot import blank_figure
 from echomimic.landmarks.mesh import PARTS
 from echomimic.motion.space import PART_POINTS
-from echomimic.report.plot import blank_figure
 
 from .statistics import OPEN, SHOWN
 

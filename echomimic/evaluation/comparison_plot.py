@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ..report.plot import blank_figure
+from ..media.chart import LABEL, TICK, Box, Chart, Panel, span, split
 from .clip_comparison import ClipComparison
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 COLOURS = {"SSIM": "#2e7d6b", "PSNR": "#6a5acd", "LPIPS": "#d1495b", "landmark error": "#c77700"}
-PARTS = {"face": "-", "mouth": "--", "eyes": ":"}  # how their curves are drawn
+PARTS = {"face": 0, "mouth": 6, "eyes": 2}  # pixels of the dashes of their curves
 DIFFERENCE = 4  # times as bright as it is
+LEFT, TOP, RIGHT, BOTTOM, GAP = 52, 24, 24, 40, 40  # pixels for what stands beside the panels
 
 
 def draw_comparison(found: ClipComparison, size: tuple[int, int] = (1024, 768)) -> np.ndarray:
-    """The plot, uint8 (H, W, 3); raises `MediaError` without matplotlib."""
-    figure, canvas = blank_figure(size)
+    """The plot, uint8 (H, W, 3)."""
+    chart, (width, height), curves = Chart(size), size, _curves(found)
+    rows = split(TOP, height - BOTTOM, (len(curves), *[1] * len(curves)), GAP)
+    columns = split(LEFT, width - RIGHT, (1, 1, 1), LEFT // 2)
+    for (left, right), (title, picture) in zip(columns, _pictures(found), strict=True):
+        chart.picture((left, rows[0][0], right, rows[0][1]), picture, title)
+    for (top, bottom), curve in zip(rows[1:], curves, strict=True):
+        below = bottom == rows[-1][1]
+        _draw(chart, (LEFT, top, width - RIGHT, bottom), found, curve, below=below)
+    return chart.pixels()
+
+
+Curve = tuple[str, str, dict[str, np.ndarray]]  # name, unit, values (f,) of each part
+
+
+def _curves(found: ClipComparison) -> list[Curve]:
     curves = [("SSIM", "", {"": found.ssim}), ("PSNR", "dB", {"": found.psnr})]
     if found.lpips is not None:
         curves.append(("LPIPS", "", {"": found.lpips}))
     if found.landmarks:
         curves.append(("landmark error", "eye distances", found.landmarks))
-    rows = 1 + len(curves)
-    grid = figure.add_gridspec(rows, 3, hspace=0.7, height_ratios=(len(curves), *[1] * len(curves)))
-    for column, (title, picture) in enumerate(_pictures(found)):
-        axes = figure.add_subplot(grid[0, column])
-        axes.imshow(picture)
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
-    for row, curve in enumerate(curves, start=1):
-        _draw(figure.add_subplot(grid[row, :]), found, *curve)
-    figure.axes[-1].set_xlabel("frame" if found.fps is None else "seconds")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return curves
 
 
 def _pictures(found: ClipComparison) -> list[tuple[str, np.ndarray]]:
@@ -50,19 +49,27 @@ def _pictures(found: ClipComparison) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def _draw(
-    axes: Axes, found: ClipComparison, name: str, unit: str, curves: dict[str, np.ndarray]
-) -> None:
+def _draw(chart: Chart, box: Box, found: ClipComparison, curve: Curve, *, below: bool) -> None:
+    name, unit, parts = curve
     places = np.arange(found.num_frames) / (found.fps or 1)
-    marker = "." if found.num_frames == 1 else None
-    for part, curve in curves.items():
-        axes.plot(places, curve, PARTS.get(part, "-"), color=COLOURS[name], linewidth=1.3,
-                  label=part, marker=marker)  # fmt: skip
-    if len(curves) > 1:
-        axes.legend(fontsize=7, ncols=len(curves), frameon=False, loc="lower right",
-                    bbox_to_anchor=(1, 0.95))  # fmt: skip
-    mean = np.nanmean(next(iter(curves.values())))
-    axes.set_title(f"{name} {mean:.4g} {unit}".strip(), fontsize=9)
-    axes.axvline(places[found.worst_frame], color="#999", linewidth=0.8, linestyle="--")
-    axes.tick_params(labelsize=8)
-    axes.margins(x=0.01)
+    panel = Panel(chart, box, span(places), span(*parts.values()))
+    panel.upright(places[found.worst_frame], dash=4)
+    for part, values in parts.items():
+        panel.line(places, values, COLOURS[name], dash=PARTS.get(part, 0))
+        if found.num_frames == 1:
+            panel.dots(places, values, COLOURS[name])
+    time = "frame" if found.fps is None else "seconds"
+    panel.frame(below=time if below else "")
+    mean = np.nanmean(next(iter(parts.values())))
+    chart.text(box[0], box[1] - 4, f"{name} {mean:.4g} {unit}".strip(), LABEL, "ls")
+    if len(parts) > 1:
+        _draw_legend(chart, box, list(parts), COLOURS[name])
+
+
+def _draw_legend(chart: Chart, box: Box, parts: list[str], colour: str) -> None:
+    """Above the right end of the box."""
+    for number, part in enumerate(reversed(parts)):
+        right, middle = box[2] - 75 * number, box[1] - 8
+        chart.text(right, middle, part, TICK, "rm")
+        sample = Panel(chart, (right - 64, middle - 1, right - 36, middle + 1), (0, 1), (0, 1))
+        sample.line(np.array([0, 1]), np.full(2, 0.5), colour, dash=PARTS.get(part, 0))

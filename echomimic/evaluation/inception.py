@@ -94,7 +94,8 @@ def read_inception(path: Path) -> Inception:
 
     Raises `WeightsError`.
     """
-    model = Inception()
+    with torch.device("meta"):
+        model = Inception()
     expected = {n: t for n, t in model.state_dict().items() if not n.endswith("batches_tracked")}
     state = read_state(path)[0]
     for name, tensor in expected.items():
@@ -103,6 +104,7 @@ def read_inception(path: Path) -> Inception:
                 f"{path} is not the Inception of FID: {name} is missing or of another shape; give "
                 f"{FILE}."
             )
+    model = Inception()
     model.load_state_dict({name: state[name].float() for name in expected}, strict=False)
     return model.eval().requires_grad_(False)
 

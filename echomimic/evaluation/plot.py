@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..report.plot import blank_figure
+from ..errors import MediaError
 from .evaluate import Evaluation
 from .measure import REAL, Measured
 from .summary import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+DPI = 100
 COLUMNS = 4
 CELL = (300, 220)  # pixels, width and height
 MADE, TRUE = "#d1495b", "#2e7d6b"
@@ -35,6 +37,24 @@ def draw_evaluation(evaluation: Evaluation) -> np.ndarray:
         _draw(axes, row, [*evaluation.measured.values()])
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def blank_figure(size: tuple[int, int]) -> tuple[Figure, Any]:
+    """A figure of that many pixels and what draws it; raises `MediaError` without matplotlib.
+
+    Not for ComfyUI's process: matplotlib runs programs when it looks for fonts (`media.chart`).
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MediaError(
+            "The plot needs matplotlib, which comes with mediapipe; run "
+            "`pip install mediapipe` or `pip install matplotlib`."
+        ) from error
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI)
+    figure.subplots_adjust(left=0.07, right=0.95, top=0.94, bottom=0.07)
+    return figure, FigureCanvasAgg(figure)
 
 
 def _draw(axes: Axes, row: Row, measured: list[Measured]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,16 +37,26 @@ def save_measured(path: Path, measured: Measured, key: str) -> None:
 
 
 def load_measured(path: Path, key: str) -> Measured | None:
-    """What was measured under that name; None if there is nothing, or of something else."""
+    """What was measured under that name; None if there is nothing, something else, or damage."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
+            if metadata.get("key") != key:
+                return None
             features = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+        return _measured(json.loads(metadata["measured"]), features)
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, ArithmeticError,
+            AttributeError, RecursionError):  # fmt: skip
         return None
-    if metadata.get("key") != key:
-        return None
-    said = json.loads(metadata["measured"])
-    return Measured(said["frames"], said["figures"], features, said["notes"])
+
+
+def _measured(said: dict[str, Any], features: dict[str, np.ndarray]) -> Measured:
+    """Of what a file says; raises `ValueError` or `TypeError` for what was never written."""
+    count, notes = said["frames"], [str(note) for note in said["notes"]]
+    figures = {name: float(value) for name, value in said["figures"].items()}
+    flat = all(array.ndim == 2 and array.dtype.kind == "f" for array in features.values())
+    if type(count) is not int or count < 1 or not flat:
+        raise ValueError("the measurements are damaged")
+    return Measured(count, figures, features, notes)

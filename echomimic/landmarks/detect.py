@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import PortraitError, WeightsError
 from .face_box import Crop, FaceBox, box_from_landmarks, cut, largest_box
+from .put_off import UNUSED, imports_put_off
 
 LONGEST_SIDE = 1024  # pixels; larger pictures are searched on a reduced copy
 LANDMARKER = "face_landmarker*.task"
@@ -106,7 +107,8 @@ def open_landmarker(
             f"or {instead}."
         )
     try:
-        from mediapipe.tasks.python import BaseOptions, vision
+        with imports_put_off(UNUSED):
+            from mediapipe.tasks.python import BaseOptions, vision
     except (ImportError, OSError) as error:  # OSError: a system library is missing
         raise PortraitError(
             f"Finding the face needs MediaPipe, which does not load ({error}): run "

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from ..errors import LandmarkError, WeightsError
+from ..errors import LandmarkError, WeightsError, brief
 from .affine import apply_affine, fit_affine, fit_similarity
 from .camera import FOCAL_LENGTH
 from .detect import find_landmarker
@@ -31,7 +31,10 @@ VERTEX_FLOATS = 5  # x, y, z and two texture coordinates
 TENSORS = ("canonical_vertices", "procrustes_indices", "procrustes_weights")  # ComfyUI's names
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 LEAST_SCALE = 1e-6  # of a face on the camera's near plane; a face of one pixel in 8K has 1e-5
-_DAMAGED = (zipfile.BadZipFile, zlib.error, SafetensorError, LookupError, RuntimeError, ValueError)
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, SafetensorError, LookupError, RuntimeError,
+    ValueError, TypeError, AttributeError, ArithmeticError, EOFError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def read_canonical(path: Path) -> Canonical:
         return read(path)
     except (*_DAMAGED, OSError) as error:
         raise WeightsError(
-            f"{path.name} holds no canonical face ({error}); download face_landmarker.task again."
+            f"{path.name} holds no canonical face ({brief(error)}); download face_landmarker.task "
+            "again."
         ) from error
 
 

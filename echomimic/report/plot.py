@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
-from ..errors import MediaError
+from ..media.chart import Box, Chart, Panel, Range, span, split
 from .measures import QUIETEST
 from .motion_report import MotionReport
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-DPI = 100
 VOICE, MOUTH, EYES, ROUGH = "#b8c4d6", "#d1495b", "#2e7d6b", "#6a5acd"
+LEFT, TOP, RIGHT, BOTTOM, GAP = 64, 28, 64, 40, 48  # pixels for what stands beside the panels
 
 
 def draw_report(report: MotionReport, size: tuple[int, int] = (1024, 768)) -> np.ndarray:
-    """The plot, uint8 (H, W, 3); raises `MediaError` without matplotlib."""
-    figure, canvas = blank_figure(size)
+    """The plot, uint8 (H, W, 3)."""
+    chart, (width, height) = Chart(size), size
     has_voice = report.correlations is not None
-    columns = (4, 1) if has_voice else (1,)
-    grid = figure.add_gridspec(
-        3, len(columns), hspace=0.55, wspace=0.3, height_ratios=(3, 2, 2), width_ratios=columns
-    )
-    mouth = figure.add_subplot(grid[0, 0])
-    _draw_mouth(mouth, report)
+    columns = split(LEFT, width - RIGHT // (1 + has_voice), (4, 1) if has_voice else (1,),
+                    LEFT + RIGHT - 20)  # fmt: skip
+    boxes = [(columns[0][0], top, columns[0][1], bottom)
+             for top, bottom in split(TOP, height - BOTTOM, (3, 2, 2), GAP)]  # fmt: skip
+    _draw_mouth(chart, boxes[0], report)
     if has_voice:
-        _draw_lags(figure.add_subplot(grid[0, 1]), report)
-    _draw_eyes(figure.add_subplot(grid[1, 0], sharex=mouth), report)
-    _draw_roughness(figure.add_subplot(grid[2, 0], sharex=mouth), report)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        _draw_lags(chart, (columns[1][0], boxes[0][1], columns[1][1], boxes[0][3]), report)
+    _draw_eyes(chart, boxes[1], report)
+    _draw_roughness(chart, boxes[2], report)
+    return chart.pixels()
 
 
-def blank_figure(size: tuple[int, int]) -> tuple[Figure, Any]:
-    """A figure of that many pixels and what draws it; raises `MediaError` without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MediaError(
-            "The plot needs matplotlib, which comes with mediapipe; run "
-            "`pip install mediapipe` or `pip install matplotlib`."
-        ) from error
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI)
-    figure.subplots_adjust(left=0.07, right=0.95, top=0.94, bottom=0.07)
-    return figure, FigureCanvasAgg(figure)
-
-
-def _draw_mouth(axes: Axes, report: MotionReport) -> None:
+def _draw_mouth(chart: Chart, box: Box, report: MotionReport) -> None:
     seconds = _seconds(report)
-    axes.plot(seconds, report.opening, color=MOUTH, linewidth=1.5, zorder=3)
-    axes.set(title=_mouth_title(report), ylabel="mouth opening", xlim=(0, seconds[-1]))
-    axes.set_ylim(bottom=0)
     if report.level is not None:
-        voice = axes.twinx()
-        voice.fill_between(seconds, QUIETEST, report.level, color=VOICE, linewidth=0)
-        voice.set(ylim=(QUIETEST, 0), ylabel="voice, dB")
-        axes.set_zorder(voice.get_zorder() + 1)  # the mouth lies over the voice
-        axes.patch.set_visible(False)
+        voice = Panel(chart, box, _time(report), (QUIETEST, 0))
+        voice.area(seconds, report.level, VOICE)
+        voice.right("voice, dB")
+    mouth = Panel(chart, box, _time(report), span(report.opening, low=0))
+    mouth.line(seconds, report.opening, MOUTH, 1.6)
+    mouth.frame(_mouth_title(report), "mouth opening")
 
 
 def _mouth_title(report: MotionReport) -> str:
@@ -71,36 +46,41 @@ def _mouth_title(report: MotionReport) -> str:
     return f"Mouth and voice: correlation {report.correlation:.2f}, {late}"
 
 
-def _draw_lags(axes: Axes, report: MotionReport) -> None:
-    axes.plot(1000 * report.lags, report.correlations, color=MOUTH)
-    axes.axvline(0, color="#999", linewidth=0.8)
+def _draw_lags(chart: Chart, box: Box, report: MotionReport) -> None:
+    lags = 1000 * report.lags
+    panel = Panel(chart, box, (lags.min(), lags.max()), (-1, 1))
+    panel.upright(0)
     if report.chance is not None:
-        axes.axhline(report.chance, color="#999", linewidth=0.8, linestyle="--")
-    axes.set(title="by lag (dashed: chance)", xlabel="mouth late, ms", ylim=(-1, 1))
-    axes.title.set_fontsize(9)
+        panel.level(report.chance, dash=5)
+    panel.line(lags, report.correlations, MOUTH)
+    panel.frame("by lag (dashed: chance)", below="mouth late, ms", size=11)
 
 
-def _draw_eyes(axes: Axes, report: MotionReport) -> None:
-    axes.plot(_seconds(report), report.eyes, color=EYES, linewidth=1.2)
+def _draw_eyes(chart: Chart, box: Box, report: MotionReport) -> None:
+    panel = Panel(chart, box, _time(report), span(report.eyes, low=0))
     for frame in report.blinks:
-        axes.axvline(frame / report.fps, color=EYES, alpha=0.3, linewidth=4)
+        panel.upright(frame / report.fps, "#c0d8d3", 4)
+    panel.line(_seconds(report), report.eyes, EYES)
     title = f"Eyes: {len(report.blinks)} blinks, {report.blinks_per_minute:.0f} a minute"
-    axes.set(title=title, ylabel="eye opening")
-    axes.set_ylim(bottom=0)
+    panel.frame(title, "eye opening")
 
 
-def _draw_roughness(axes: Axes, report: MotionReport) -> None:
+def _draw_roughness(chart: Chart, box: Box, report: MotionReport) -> None:
     middle = _seconds(report)[1:-1]
-    axes.plot(middle, report.roughness, color=ROUGH, linewidth=1.2)
+    if report.picture_roughness is not None:
+        picture = Panel(chart, box, _time(report), span(report.picture_roughness, low=0))
+        picture.line(middle, report.picture_roughness, "#999999", 0.8)
+        picture.right("picture, of 255")
+    panel = Panel(chart, box, _time(report), span(report.roughness, low=0))
+    panel.line(middle, report.roughness, ROUGH)
     seam = "" if report.seam is None else f", seam index {report.seam:.2f}"
     title = f"Flicker {report.roughness.mean():.2f}{seam}"
-    axes.set(title=title, ylabel="‰ of eye distance", xlabel="seconds")
-    axes.set_ylim(bottom=0)
-    if report.picture_roughness is not None:
-        picture = axes.twinx()
-        picture.plot(middle, report.picture_roughness, color="#999", linewidth=0.8)
-        picture.set(ylabel="picture, of 255")
+    panel.frame(title, "eye dist. / 1000", "seconds")
 
 
 def _seconds(report: MotionReport) -> np.ndarray:
     return np.arange(report.num_frames) / report.fps
+
+
+def _time(report: MotionReport) -> Range:
+    return 0.0, (report.num_frames - 1) / report.fps

@@ -19,6 +19,10 @@ from ..errors import WeightsError, brief
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # in the order of preference
 ZIP_MAGIC = b"PK\x03\x04"  # of files written by torch.save since 1.6; only these can be mapped
+NUMBERS = {  # dtypes that can become any other; not complex, quantised, or several in a byte
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn,
+    torch.float8_e5m2, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
+}  # fmt: skip
 WRAPPERS = ("model_state_dict", "state_dict")  # keys under which some files keep their tensors
 # Words of the restricted unpickler's complaint when a file asks for more than tensors; the
 # operands 147 and 149 are those of pickles newer than torch writes.
@@ -50,10 +54,18 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path} does not exist; check the path.")
     try:
         if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        return _tensors(_read_pickle(path), path)
+            state, metadata = _read_safetensors(path)
+        else:
+            state, metadata = _tensors(_read_pickle(path), path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({brief(error)}); download it again.") from error
+    for name, tensor in state.items():
+        if odd := _oddity(tensor):
+            raise WeightsError(
+                f"{path} cannot be used: its tensor {name!r:.80} is {odd}; use a file of plain "
+                "numbers."
+            )
+    return state, metadata
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -102,6 +114,15 @@ def _tensors(content: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, str
             kind = type(value).__name__
             raise WeightsError(f"{path} is not a checkpoint: its entry {name!r:.80} is a {kind}.")
     return dict(content), metadata
+
+
+def _oddity(tensor: Tensor) -> str:
+    """What no network here computes with, in a word; empty for a tensor of plain numbers."""
+    if tensor.is_meta:
+        return "without values"
+    if tensor.layout is not torch.strided:
+        return "sparse"
+    return "" if tensor.dtype in NUMBERS else f"of {tensor.dtype}"
 
 
 def _as_json(dims: Mapping[Any, Any], path: Path) -> str:

@@ -106,6 +106,32 @@ def test_a_clip_is_made_without_network_programs_or_pickles(pack, watch, folders
     assert sorted(os.listdir(folders / "output")) == ["clip_00001_.mp4", "faces_00001_.npz"]
 
 
+@torch.inference_mode()
+def test_plots_are_drawn_without_programs_where_no_font_is_known_yet(
+    pack, watch, folders, monkeypatch
+):
+    (folders / "fonts").mkdir()
+    monkeypatch.setenv("MPLCONFIGDIR", str(folders / "fonts"))  # where matplotlib keeps their list
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    _, _, audio, landmarks, frames, *_ = (
+        pack["EchoMimicPuppet"].execute(seed=7, motion="lively", length=25, size=64).args
+    )
+    plot = {"width": 640, "height": 480}
+    with watch:
+        reported = pack["EchoMimicReport"].execute(
+            landmarks, border_every=12, audio=audio, frames=frames, **plot
+        )
+        compared = pack["EchoMimicCompare"].execute(
+            frames, frames * 0.9, fps=0.0, landmarks=landmarks, reference_landmarks=landmarks,
+            **plot,
+        )  # fmt: skip
+    assert watch.seen == []
+    for drawn in (reported, compared):
+        assert drawn.args[0].shape == (1, 480, 640, 3)
+        assert drawn.args[0].std() > 0.05
+
+
 class Program:
     """Runs a command where it is unpickled without care."""
 
