@@ -37,7 +37,14 @@ def add_plan(
     length.add_argument("--length", type=int, help="frames")
     command.add_argument("--fps", type=float, help="frames per second; default: the model's")
     command.add_argument("--size", type=size, help="512 or WIDTHxHEIGHT; default: the model's")
-    command.add_argument("--out", type=Path, default=Path(), help="folder of the video (here)")
+    command.add_argument(
+        "--out", type=Path, default=Path(), help="folder of the video, or of segments (here)"
+    )
+    command.add_argument(
+        "--segment-windows",
+        type=int,
+        help="as of animate --resume-folder, windows that are finished together; default: whole",
+    )
     command.add_argument("--no-time", action="store_true", help="do not run a window to time it")
     add_sampling_options(command)
 
@@ -56,6 +63,7 @@ def _planned(model: EchoMimic, options: argparse.Namespace, sampling: SamplingOp
     from .denoiser import check_sampling
     from .landmarks.portrait import check_size
     from .plan import Clip, Machine, make_plan, measure_window
+    from .plan_needs import clip_segments
 
     check_sampling(sampling)
     num_frames, fps = _length(options, options.fps or model.native.fps)
@@ -66,6 +74,7 @@ def _planned(model: EchoMimic, options: argparse.Namespace, sampling: SamplingOp
     with model.networks.use("denoising_unet") as unet:
         weights = sum(parameter.nbytes for parameter in unet.parameters())
         config = unet.config
+        clip_segments(config, sampling, num_frames, options.segment_windows)  # may be refused
         if not options.no_time:
             seconds["seconds_per_window"] = measure_window(unet, sampling, clip, machine)
     if not options.no_time:
@@ -73,8 +82,9 @@ def _planned(model: EchoMimic, options: argparse.Namespace, sampling: SamplingOp
             decoding = time_decoding(vae, clip.latent_size, model.device)
         seconds["seconds_per_decoded_frame"] = decoding
     return make_plan(
-        config, model.variant, sampling, clip, machine, weight_bytes=weights, **seconds
-    )
+        config, model.variant, sampling, clip, machine,
+        weight_bytes=weights, segment_windows=options.segment_windows, **seconds,
+    )  # fmt: skip
 
 
 def _length(options: argparse.Namespace, fps: float) -> tuple[int, float]:

@@ -80,6 +80,11 @@ class UNetConfig:
                     f"and num_heads={self.num_heads}."
                 )
 
+    @property
+    def motion_frames(self) -> int:
+        """How many finished frames before a window the motion modules see."""
+        return 0 if self.motion is None else self.motion.motion_frames
+
     def transformers_up(self, level: int) -> int:
         """How many layers of a level's way up have a transformer."""
         if self.up_transformers is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -18,7 +17,13 @@ from .models.attention import AttentionFunction
 from .models.landmark_encoder import LandmarkEncoder
 from .models.memory import free_memory, release_cached_memory
 from .models.unet import UNet
-from .sampling.context import WindowRule, check_window, overlap_weights, window_rule
+from .sampling.context import (
+    WindowRule,
+    check_window,
+    overlap_weights,
+    window_rule,
+    windows_in_turn,
+)
 from .sampling.guidance import Denoise, guided
 from .sampling.noise import initial_noise
 from .sampling.samplers import After, OnStep, Predict, sample, sample_in_turn, windowed
@@ -143,8 +148,11 @@ def choose_window_batch(
 ) -> int:
     """Windows per model call: the option, else as many as fit in half of the free memory.
 
-    On the CPU one: a larger batch is not faster there and takes memory.
+    On the CPU one: a larger batch is not faster there and takes memory. Models with motion frames
+    take one in any case, because a window waits for the one before it.
     """
+    if config.motion_frames:
+        return 1
     if options.window_batch is not None:
         return options.window_batch
     if device.type == "cpu":
@@ -179,8 +187,7 @@ def sample_clip(
     and for a window that does not fit into the memory.
     """
     config, compatibility = denoiser.unet.config, options.compatibility
-    if config.motion is not None:
-        check_window(options.context_frames, config.motion.longest_window)
+    check_windows(config, options, whole=known is None and not first)
     num_frames, latent_size = denoiser.conditions.num_frames, denoiser.conditions.latent_size
     latents_dtype = denoiser.dtype if compatibility.latents_dtype == "model" else torch.float32
     noise = initial_noise(
@@ -201,16 +208,21 @@ def sample_clip(
     if not denoiser.unet.motion_frames:
         predict = _together(denoiser, variant, options, on_window)
         return sample(predict, noise, schedule, on_step, known=known).float().cpu()
-    if known is not None or first:
-        raise OptionsError(
-            "This model sees the frames before each window, so its clips cannot be rendered in "
-            "segments; render them whole."
-        )
     after, length = _after(denoiser, reference_unet, options), options.context_frames
-    calls = math.ceil(num_frames / length) * options.num_inference_steps
-    counter = _counter(on_window, [calls])
+    counter = _counter(on_window, [sum(count_windows(config, variant, options, num_frames))])
     latents = sample_in_turn(after, noise, schedule, length, on_window=counter, on_step=on_step)
     return latents.float().cpu()
+
+
+def count_windows(
+    config: UNetConfig, variant: Variant, options: SamplingOptions, num_frames: int
+) -> list[int]:
+    """Windows of this model in each step of a clip of so many frames."""
+    if config.motion_frames:
+        windows = len(windows_in_turn(num_frames, options.context_frames))
+        return [windows] * options.num_inference_steps
+    rule = clip_windows(variant, options, num_frames)
+    return [len(rule(step)) for step in range(options.num_inference_steps)]
 
 
 def clip_windows(variant: Variant, options: SamplingOptions, num_frames: int) -> WindowRule:
@@ -249,18 +261,14 @@ def _together(
         ),
         divide=not _sums_overlaps(variant, options),
         on_window=_counter(
-            on_window, [len(rule(step)) for step in range(options.num_inference_steps)]
+            on_window,
+            count_windows(denoiser.unet.config, variant, options, conditions.num_frames),
         ),
     )
 
 
 def _after(denoiser: Denoiser, reference_unet: UNet | None, options: SamplingOptions) -> After:
     """What denoises the frames that follow finished ones. Both halves of guidance see those."""
-    if options.windows == "looped":
-        raise OptionsError(
-            f"This model sees {denoiser.unet.motion_frames} finished frames before each window, so "
-            "its windows cannot be looped; choose open."
-        )
     if reference_unet is None:
         raise OptionsError(
             "This model reads the frames before each window with the reference UNet; give it one."
@@ -271,6 +279,22 @@ def _after(denoiser: Denoiser, reference_unet: UNet | None, options: SamplingOpt
         return guided(partial(denoiser.predict_v, motion=motion), options.guidance_scale)
 
     return after
+
+
+def check_windows(config: UNetConfig, options: SamplingOptions, *, whole: bool = True) -> None:
+    """Raise `OptionsError` for windows that this model cannot have, of a `whole` clip or a part."""
+    if config.motion is not None:
+        check_window(options.context_frames, config.motion.longest_window)
+    if config.motion_frames and options.windows == "looped":
+        raise OptionsError(
+            f"This model sees {config.motion_frames} finished frames before each window, so "
+            "its windows cannot be looped; choose open."
+        )
+    if config.motion_frames and not whole:
+        raise OptionsError(
+            "This model sees the frames before each window, so its clips cannot be rendered in "
+            "segments; render them whole."
+        )
 
 
 def check_sampling(options: SamplingOptions, max_frames: int = MotionConfig.max_frames) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plan import Plan
+from .plan_needs import Plan
 
 MINUTE, HOUR = 60, 3600
 MUCH = 2**30  # bytes of pictures from which on it is worth a word
@@ -10,19 +10,30 @@ MUCH = 2**30  # bytes of pictures from which on it is worth a word
 
 def plan_text(plan: Plan) -> str:
     """The plan, a line each: what is made, how, how long it takes, what it needs."""
-    clip, steps = plan.clip, len(plan.windows)
-    low, high = min(plan.windows), max(plan.windows)
+    clip, steps = plan.clip, len(plan.windows[0])
+    low, high = min(map(min, plan.windows)), max(map(max, plan.windows))
     span = f"{low}" if low == high else f"{low}-{high}"
     lines = [
         f"{clip.num_frames} frames of {clip.size[0]}x{clip.size[1]}, "
         f"{clip.seconds:.1f} s at {clip.fps:g} fps",
-        f"{span} windows in each of {steps} steps: {plan.total_windows} windows in "
-        f"{plan.model_calls} model calls",
+        *_segments(plan),
+        f"{span} windows in each of {steps} steps{' of a segment' if plan.segments else ''}: "
+        f"{plan.total_windows} windows in {plan.model_calls} model calls",
         *_time(plan),
         *_memory(plan),
         "It fits." if plan.change is None else f"It does not fit: {plan.change}.",
     ]
     return "\n".join(lines)
+
+
+def _segments(plan: Plan) -> list[str]:
+    if not plan.segments:
+        return []
+    longest = max(segment.stop - segment.start for segment in plan.segments)
+    return [
+        f"{len(plan.segments)} segments of up to {longest} frames, kept on disk when finished: "
+        f"{plan.more_windows} windows more than whole"
+    ]
 
 
 def _time(plan: Plan) -> list[str]:
@@ -32,6 +43,8 @@ def _time(plan: Plan) -> list[str]:
     lines = [f"{sampling} ({plan.seconds_per_window:.2g} s a window, measured)"]
     if plan.decoding_seconds is not None:
         lines.append(f"      and {duration(plan.decoding_seconds)} of decoding")
+    if plan.segment_seconds is not None:
+        lines.append(f"      a crash while sampling costs {duration(plan.segment_seconds)} at most")
     return lines
 
 
@@ -43,7 +56,7 @@ def _memory(plan: Plan) -> list[str]:
             f"{size(plan.work_bytes)}) of {size(machine.free_device)} free"
         )
     lines.append(f"RAM:  {size(plan.main_bytes)} of {size(machine.free_main)} free")
-    if plan.image_bytes > MUCH:
+    if plan.image_bytes > MUCH and not plan.segments:
         lines.append(
             f"      and {size(plan.image_bytes)} with VAE Decode, but not with EchoMimic Decode "
             "to Video"

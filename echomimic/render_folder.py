@@ -113,11 +113,18 @@ class RenderFolder:
             self._write_manifest(finished=[*self._manifest["finished"], file_digest(path)])
 
     def __iter__(self) -> Iterator[Tensor]:
-        finished = self.segments[: self.num_finished]
+        return (latents for _, latents in self.pieces())
+
+    def pieces(self, number: int = 0) -> Iterator[tuple[int, Tensor]]:
+        """From finished segment `number` on: the first frame of each, and its latents.
+
+        Frames that two of them have are in the later one.
+        """
+        finished = self.segments[number : self.num_finished]
         ends = [*(segment.start for segment in finished[1:]), finished[-1].stop] if finished else []
         for segment, end in zip(finished, ends, strict=True):
             if end > segment.start:  # else all of it is in the next
-                yield self._read(segment)[: end - segment.start]
+                yield segment.start, self._read(segment)[: end - segment.start]
 
     @contextmanager
     def video(self, out: Path) -> Iterator[Path]:

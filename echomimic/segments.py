@@ -18,6 +18,7 @@ from .conditions import Conditions, DrawnFace
 from .config import LATENT_STRIDE, SamplingOptions, Variant
 from .denoiser import (
     Denoiser,
+    check_windows,
     choose_window_batch,
     clip_windows,
     sample_clip,
@@ -28,14 +29,15 @@ from .frame_conditions import frame_memory
 from .landmarks.portrait import Portrait
 from .models.vae import VAE, decode_chunk, decode_frames
 from .render_folder import RenderFolder, Segment
+from .sampling import samplers
 from .sampling.noise import draws_whole_clip
-from .sampling.samplers import OnStep
 
 WINDOWS = 12  # per segment: 111 frames, for one window more than without segments
 LATENT_BYTES = 4 * 4  # of a latent cell: four channels in float32
 SPACE = 1.5  # times what the latents take, for the video that is made of them
 
 OnWindow = Callable[[int, int], None]
+OnStep = Callable[[Segment, Tensor], None]  # (segment, its clean latents as they are foreseen)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ class Segments:
     keep: bool = False  # the finished latents, after the video has been written
 
     def __post_init__(self) -> None:
-        if self.windows < 1:
-            raise OptionsError(f"A segment needs 1 window or more, not {self.windows}.")
+        _check_number(self.windows)
 
 
 def plan_segments(num_frames: int, options: SamplingOptions, windows: int) -> list[Segment]:
@@ -57,6 +58,7 @@ def plan_segments(num_frames: int, options: SamplingOptions, windows: int) -> li
     The last one reaches back further where less than a window is left, so that none is shorter.
     Raises `OptionsError` for options with which a clip cannot be cut.
     """
+    _check_number(windows)
     window, shared = options.context_frames, options.context_overlap
     length = window + (windows - 1) * (window - shared)
     segments = [Segment(0, 0, min(length, num_frames))]
@@ -68,6 +70,26 @@ def plan_segments(num_frames: int, options: SamplingOptions, windows: int) -> li
     if len(segments) > 1:
         _check_cuttable(options)
     return segments
+
+
+def windows_of(
+    segments: Sequence[Segment], variant: Variant, options: SamplingOptions
+) -> list[list[int]]:
+    """How many windows each segment has in each of its steps."""
+    rules = [clip_windows(variant, options, s.stop - s.start) for s in segments]
+    return [[len(rule(s)) for s in range(options.num_inference_steps)] for rule in rules]
+
+
+def space_needed(segments: Sequence[Segment], latent_size: tuple[int, int]) -> int:
+    """Bytes of disk that these segments take, and the video that is made of them."""
+    height, width = latent_size
+    frames = sum(segment.stop - segment.start for segment in segments)
+    return int(SPACE * frames * height * width * LATENT_BYTES)
+
+
+def _check_number(windows: int) -> None:
+    if windows < 1:
+        raise OptionsError(f"A segment needs 1 window or more, not {windows}.")
 
 
 def _check_cuttable(options: SamplingOptions) -> None:
@@ -142,13 +164,15 @@ def render_segments(
 
     `make_denoiser` binds the denoising UNet to a part of the clip; memory does not grow with the
     clip's length. What is finished stays, whatever is raised: `RenderError` for a full disk, and
-    what `sample_clip` raises. `on_window` counts those of the whole clip.
+    what `sample_clip` raises. `on_window` counts those of the whole clip; `on_step` is called
+    after each step, when all segments before are finished.
     """
     _check_space(folder, conditions)
-    counts = _count_windows(folder.segments, variant, options)
+    counts = [sum(steps) for steps in windows_of(folder.segments, variant, options)]
 
     def render(segment: Segment) -> Tensor:  # a function, so that one denoiser exists at a time
         denoiser = make_denoiser(conditions.part(segment.start, segment.stop))
+        check_windows(denoiser.unet.config, options, whole=False)
         return sample_clip(
             denoiser,
             variant,
@@ -156,7 +180,7 @@ def render_segments(
             first=segment.start,
             known=folder.known(segment),
             on_window=_after(on_window, sum(counts[: segment.number]), sum(counts)),
-            on_step=on_step,
+            on_step=_of(segment, on_step),
         )
 
     for segment in folder.segments[folder.num_finished :]:
@@ -184,24 +208,18 @@ def _window_batch(folder: RenderFolder, denoiser: Denoiser, options: SamplingOpt
     return folder.chosen("window_batch", choose)
 
 
-def _count_windows(
-    segments: Sequence[Segment], variant: Variant, options: SamplingOptions
-) -> list[int]:
-    """Windows of all steps, segment by segment."""
-    rules = [clip_windows(variant, options, s.stop - s.start) for s in segments]
-    return [sum(len(rule(s)) for s in range(options.num_inference_steps)) for rule in rules]
-
-
 def _after(on_window: OnWindow | None, before: int, total: int) -> OnWindow | None:
     return None if on_window is None else lambda done, _total: on_window(before + done, total)
 
 
+def _of(segment: Segment, on_step: OnStep | None) -> samplers.OnStep | None:
+    return None if on_step is None else lambda _step, _latents, clean: on_step(segment, clean)
+
+
 def _check_space(folder: RenderFolder, conditions: Conditions) -> None:
     """Before hours of work, rather than after them."""
-    height, width = conditions.latent_size
     missing = folder.segments[folder.num_finished :]
-    frames = sum(segment.stop - segment.start for segment in missing)
-    needed = int(SPACE * frames * height * width * LATENT_BYTES)
+    needed = space_needed(missing, conditions.latent_size)
     free = shutil.disk_usage(folder.path).free
     if free < needed:
         raise RenderError(

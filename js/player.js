@@ -23,6 +23,8 @@ export function makePlayer(changed) {
   element.append(button, range, label);
 
   const index = () => Number(range.value);
+  const duration = () => (shown.at(-1) + 1) / fps; // seconds
+  const placeOf = (frame) => Math.max(0, shown.findLastIndex((number) => number <= frame));
   const show = () => {
     const frame = shown[index()];
     const time = `${(frame / fps).toFixed(2)} s`;
@@ -39,9 +41,7 @@ export function makePlayer(changed) {
   const step = (now) => {
     if (started === null) return;
     if (!element.isConnected) return setPlaying(null); // the node is gone
-    const length = (shown.at(-1) + 1) / fps;
-    const frame = (((now - started) / 1000) % length) * fps;
-    range.value = Math.max(0, shown.findLastIndex((number) => number <= frame));
+    range.value = placeOf((((now - started) / 1000) % duration()) * fps);
     show();
     requestAnimationFrame(step);
   };
@@ -58,9 +58,14 @@ export function makePlayer(changed) {
     element,
     index,
     play,
+    /** Other frames, perhaps of a longer clip: goes on where it is. */
     load(frames, rate) {
+      const now = performance.now();
+      const at = started === null ? shown[index()] / fps : ((now - started) / 1000) % duration();
       [shown, fps] = [frames, rate];
       range.max = shown.length - 1;
+      range.value = placeOf(at * fps);
+      if (started !== null) started = now - 1000 * at;
       element.style.display = shown.length > 1 ? "flex" : "none";
       show();
     },

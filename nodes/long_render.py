@@ -32,10 +32,11 @@ from ..echomimic.segments import (
 from .files import new_file
 from .model import attend, compute_dtype, variant_of
 from .prepare import Networks, prepare
-from .preview import ClipPreview, watched
+from .preview import watched
 from .provenance import HIDDEN, provenance
 from .runtime import load
 from .sample import EchoMimicSampler, preview_of, sampling_options
+from .segments_preview import SegmentsPreview
 from .vae import ComfyVAE
 from .video_file import file_inputs, save_video, sound_input, sound_of
 
@@ -104,7 +105,7 @@ class EchoMimicLongRender(io.ComfyNode):
         check_sampling(options)
         conditions = prepare(networks, portrait, audio_track, landmarks, end, options.compatibility)
         folder = _folder(segments, portrait, conditions, options, networks)
-        preview = preview_of(vae, portrait, conditions)
+        preview = SegmentsPreview(preview_of(vae, portrait, conditions), folder)
         _denoise(folder, networks, conditions, options, preview)
         video = save_video(
             watched(
@@ -162,7 +163,7 @@ def _denoise(
     networks: Networks,
     conditions: Conditions,
     options: SamplingOptions,
-    preview: ClipPreview,
+    preview: SegmentsPreview,
 ) -> None:
     if folder.num_finished == len(folder.segments):
         return
@@ -187,7 +188,7 @@ def _denoise(
         variant_of(model),
         options,
         make_denoiser,
-        on_window=preview,
+        on_window=preview.on_window,
         on_step=preview.on_step,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import comfy.model_management
 import folder_paths
@@ -15,8 +16,10 @@ from ..echomimic.config import SamplingOptions
 from ..echomimic.denoiser import check_sampling
 from ..echomimic.errors import OptionsError
 from ..echomimic.plan import Clip, Machine, Plan, make_plan, measure_window
+from ..echomimic.plan_needs import clip_segments
 from ..echomimic.plan_text import plan_text
 from . import types
+from .long_render import FOLDER
 from .model import attend, compute_dtype, variant_of
 from .runtime import load
 from .vae import ComfyVAE
@@ -31,7 +34,7 @@ class EchoMimicPlan(io.ComfyNode):
             category="EchoMimic",
             description="Before you wait: how many windows and model calls a clip takes, how long "
             "that will be, what memory and disk it needs, and which setting to change if it will "
-            "not fit. Give it the settings of EchoMimic Sampler.",
+            "not fit. Give it the settings of EchoMimic Sampler or EchoMimic Long Render.",
             search_aliases=[
                 "echomimic estimate",
                 "how long will it take",
@@ -98,6 +101,15 @@ class EchoMimicPlan(io.ComfyNode):
                     default=True,
                     tooltip="Run one window, to tell the time from it. Off: only count.",
                 ),
+                io.Int.Input(
+                    "segment_windows",
+                    default=0,
+                    min=0,
+                    max=10_000,
+                    optional=True,
+                    tooltip="That of EchoMimic Long Render, which keeps finished segments on disk. "
+                    "0: EchoMimic Sampler, which makes the clip in one piece.",
+                ),
             ],
             outputs=[
                 io.String.Output(display_name="plan", tooltip="All of it in words."),
@@ -111,19 +123,29 @@ class EchoMimicPlan(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, portrait, measure, audio_track=None, landmarks=None, vae=None, **choices
+        cls,
+        model,
+        portrait,
+        measure,
+        audio_track=None,
+        landmarks=None,
+        vae=None,
+        segment_windows=0,
+        **choices,
     ) -> io.NodeOutput:
-        options = _options(model, **choices)
+        options, config = _options(model, **choices), model.model.diffusion_model.config
         clip = _clip(portrait, audio_track, landmarks)
-        machine = _machine(model)
+        clip_segments(config, options, clip.num_frames, segment_windows)  # may be refused
+        machine = _machine(model, _place(segmented=bool(segment_windows)))
         seconds = _seconds(model, vae, options, clip, machine) if measure else {}
         plan = make_plan(
-            model.model.diffusion_model.config,
+            config,
             variant_of(model),
             options,
             clip,
             machine,
             weight_bytes=int(model.model_size()),
+            segment_windows=segment_windows,
             **seconds,
         )
         text = plan_text(plan)
@@ -154,10 +176,17 @@ def _clip(portrait, audio_track, landmarks) -> Clip:
     return Clip(track.num_frames, track.fps, portrait.crop.size)
 
 
-def _machine(model: ModelPatcher) -> Machine:
+def _place(*, segmented: bool) -> Path:
+    """The folder that is written to."""
+    output = Path(folder_paths.get_output_directory())
+    renders = output / FOLDER  # may be a link to another disk
+    return renders if segmented and renders.is_dir() else output
+
+
+def _machine(model: ModelPatcher, folder: Path) -> Machine:
     """What is free here once ComfyUI has made room, as it does before sampling."""
     device, dtype = model.load_device, compute_dtype(model.model.diffusion_model)
-    machine = Machine.here(device, dtype, folder_paths.get_output_directory())
+    machine = Machine.here(device, dtype, folder)
     evicted = sum(
         loaded.model_loaded_memory()
         for loaded in comfy.model_management.current_loaded_models

@@ -9,7 +9,7 @@ import base64
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -41,7 +41,7 @@ class ClipPreview(Progress):
 
     def __init__(self, draw: Draw | None, fps: float, most: int) -> None:
         super().__init__()
-        self._draw, self._fps, self._most = draw, fps, most
+        self.draw, self._fps, self.most = draw, fps, most
         self._clock = Clock()
 
     def __call__(self, done: int, total: int) -> None:
@@ -52,19 +52,23 @@ class ClipPreview(Progress):
             send("sampling", seconds_left=self._clock.left, done=done, total=total)
 
     def on_step(self, _step: int, _latents: Tensor, clean: Tensor) -> None:
-        """A step is done; `clean` (f, c, h, w) is what the clip, or its segment, would be."""
-        if self._draw is None:
+        """A step is done; `clean` (f, c, h, w) is what the clip would be."""
+        self.show(clean, {})
+
+    def show(self, clean: Tensor, before: Mapping[int, Image.Image], first: int = 0) -> None:
+        """Frames from `first` on as they would be (f, c, h, w), after pictures of some `before`."""
+        if self.draw is None:
             return
-        shown = evenly(len(clean), self._most)
-        pictures = self._draw(clean[shown])
+        chosen = evenly(len(clean), self.most - len(before))
+        pictures = self.draw(clean[chosen])
         self.preview(("JPEG", pictures[0], latent_preview.MAX_PREVIEW_RESOLUTION))
         send(
             "sampling",
             seconds_left=self._clock.left,
-            num_frames=len(clean),
+            num_frames=first + len(clean),
             fps=self._fps,
-            shown=shown,
-            **sheet(pictures),
+            shown=[*before, *(first + number for number in chosen)],
+            **sheet([*before.values(), *pictures]),
         )
 
 

@@ -39,6 +39,8 @@ LAYERS = (  # each imports only from those before it
     "demo",
     "bench_landmarks",
     "bench",
+    "plan_needs",
+    "plan_change",
     "plan",
     "plan_text",
     "cli_options",

@@ -189,7 +189,7 @@ class UNet(nn.Module):
     @property
     def motion_frames(self) -> int:
         """How many frames before a window its motion modules see."""
-        return 0 if self.config.motion is None else self.config.motion.motion_frames
+        return self.config.motion_frames
 
     def forward(  # noqa: PLR0913 (each is a condition of its own)
         self,

@@ -34,6 +34,12 @@ def open_windows(num_frames: int, context_frames: int, overlap: int, offset: int
     return [list(range(start, start + context_frames)) for start in starts]
 
 
+def windows_in_turn(num_frames: int, context_frames: int) -> Windows:
+    """Windows side by side, for models that see the frames before each; the last may be shorter."""
+    starts = range(0, num_frames, context_frames)
+    return [list(range(start, min(start + context_frames, num_frames))) for start in starts]
+
+
 def window_rule(
     kind: str,
     num_frames: int,

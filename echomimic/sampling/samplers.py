@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionsError, SamplingError
-from .context import WindowRule
+from .context import WindowRule, windows_in_turn
 from .guidance import Denoise
 from .schedule import Schedule
 
@@ -120,9 +120,9 @@ def sample_in_turn(
     whole clip: frames whose turn has not come are noise, and zeros in the clean clip.
     """
     latents, clean, calls = noise.clone(), torch.zeros_like(noise), 0
-    for first in range(0, len(noise), context_frames):
-        window = slice(first, min(first + context_frames, len(noise)))
-        denoise, frames = after(latents[:first]), list(range(window.start, window.stop))
+    for frames in windows_in_turn(len(noise), context_frames):
+        window = slice(frames[0], frames[-1] + 1)
+        denoise = after(latents[: window.start])
 
         def predict(
             part: Tensor, _step: int, t: float, denoise: Denoise = denoise, frames: list = frames

@@ -7,6 +7,8 @@ import pytest
 import torch
 from support import ROOT
 
+from echomimic.config import LATENT_SCALE
+
 PACK = str(ROOT).replace(".", "_x_")  # the name under which ComfyUI imports a pack
 
 
@@ -47,6 +49,15 @@ def test_a_latent_survives_the_way_to_latents_and_back(convert):
 
     assert latent["samples"].std() > 4  # unscaled: about 1 / 0.18215
     torch.testing.assert_close(convert.latents_from_latent(latent), latents)
+
+
+def test_a_vae_is_given_the_same_numbers_whichever_way_latents_take(convert):
+    """Straight away, or through a LATENT: every float32 there is but for its exponent and sign."""
+    latents = (torch.arange(2**23, dtype=torch.int32) | 127 << 23).view(torch.float32)
+    latents = latents.reshape(-1, 4, 64, 64)
+    again = convert.latents_from_latent(convert.latent_from_latents(latents))
+    assert not torch.equal(again, latents)  # rounded twice
+    assert torch.equal(again / LATENT_SCALE, latents / LATENT_SCALE)
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 8, 8), (1, 4, 5, 8, 8)])

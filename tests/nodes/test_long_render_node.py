@@ -13,7 +13,9 @@ from conftest import COMFYUI, WHISPER, _write_voice
 from PIL import Image
 from support import ROOT
 from test_nodes_in_process import FPS, FRAMES, inputs, loaded, module, sampled  # noqa: F401
+from test_preview import tiles
 
+from echomimic.config import LATENT_SCALE
 from echomimic.media.frames import read_frames
 from echomimic.media.provenance import read_provenance
 
@@ -41,10 +43,30 @@ def rendered(pack, loaded, inputs, **changes):  # noqa: F811
     return node.execute(*loaded[:4], portrait, track, **given)[0]
 
 
+def sampled_alike(pack, loaded, inputs):  # noqa: F811
+    """The latent of EchoMimic Sampler with the same choices."""
+    chosen = {name: CHOICES[name] for name in ("context_frames", "context_overlap")}
+    return {"samples": sampled(pack, loaded, inputs, **chosen)}
+
+
+def kept_render(pack, output):
+    """The render folder that was left in the output folder."""
+    (path,) = (output / "echomimic_renders").iterdir()
+    manifest = json.loads((path / "manifest.json").read_text())
+    segments = [module("echomimic.render_folder").Segment(**s) for s in manifest["segments"]]
+    return module("echomimic.render_folder").RenderFolder(path, segments, manifest)
+
+
+def test_one_segment_has_the_latents_of_the_sampler(pack, loaded, inputs, output):  # noqa: F811
+    rendered(pack, loaded, inputs, segment_windows=100, keep_latents=True)
+    (latents,) = kept_render(pack, output)
+    samples = sampled_alike(pack, loaded, inputs)["samples"]
+    assert torch.equal(latents / LATENT_SCALE, samples)
+
+
 def test_one_segment_is_what_sampler_and_decoder_make(pack, loaded, inputs, output):  # noqa: F811
     video = rendered(pack, loaded, inputs, segment_windows=100)
-    chosen = {name: CHOICES[name] for name in ("context_frames", "context_overlap")}
-    latent = {"samples": sampled(pack, loaded, inputs, **chosen)}
+    latent = sampled_alike(pack, loaded, inputs)
     file = {"filename_prefix": "short", "save_output": True, "crf": 18}
     decoder = pack["EchoMimicDecodeVideo"]
     short = decoder.execute(latent, loaded[3], fps=FPS, parity=False, audio=None, **file)[0]
@@ -52,7 +74,7 @@ def test_one_segment_is_what_sampler_and_decoder_make(pack, loaded, inputs, outp
     ours, theirs = (np.stack([*read_frames(v.get_stream_source())]) for v in (video, short))
 
     assert len(ours) == FRAMES
-    assert np.abs(ours.astype(int) - theirs).mean() < 0.5  # latents were scaled to and fro
+    assert np.array_equal(ours, theirs)
     assert read_provenance(video.get_stream_source())["seed"] == 7
     assert list((output / "echomimic_renders").iterdir()) == []
 
@@ -85,6 +107,109 @@ def test_a_patched_model_is_another_model(loaded):  # noqa: F811
 
     comfy.model_management.unload_all_models()
     assert digest(loaded[0]) == plain
+
+
+class TestPreview:
+    """The whole clip so far, while segment after segment is sampled."""
+
+    @pytest.fixture
+    def sent(self, pack, monkeypatch):
+        """Messages with pictures instead of a page, drawn as ComfyUI draws them."""
+        from comfy.cli_args import LatentPreviewMethod, args
+
+        monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
+        messages = []
+        monkeypatch.setattr(
+            module("nodes.preview"),
+            "send",
+            lambda stage, **facts: messages.append(facts) if stage == "sampling" else None,
+        )
+        return messages
+
+    @staticmethod
+    def of_steps(messages):
+        return [facts for facts in messages if "sheet" in facts]
+
+    def test_finished_frames_are_shown_before_those_of_the_segment(
+        self,
+        pack,
+        loaded,  # noqa: F811
+        inputs,  # noqa: F811
+        output,
+        sent,
+        monkeypatch,
+    ):
+        drawn, preview = [], module("nodes.preview")
+        draw = preview._coloured
+        monkeypatch.setattr(preview, "ENOUGH", 2.0)  # of random networks nothing is known
+        monkeypatch.setattr(
+            preview,
+            "_coloured",
+            lambda clean, colours: drawn.append(colours) or draw(clean, colours),
+        )
+        rendered(pack, loaded, inputs, keep_latents=True)
+        folder, steps = kept_render(pack, output), self.of_steps(sent)
+        assert [facts["num_frames"] for facts in steps] == [6, 6, 10, 10, 14, 14]
+        for facts in steps:
+            assert facts["shown"] == [*range(facts["num_frames"])]
+        whole = draw(torch.cat([*folder]), drawn[0])
+        last = folder.segments[-1]
+        seen, expected = tiles(steps[-1]), tiles(steps[-1] | preview.sheet(whole))
+        for number in range(last.start):
+            apart = [np.abs(seen[number].astype(int) - tile).mean() for tile in expected]
+            assert np.argmin(apart) == number
+            assert apart[number] < 3  # of 255; JPEG, with other neighbours
+
+    def test_a_render_that_goes_on_shows_what_was_finished_before(
+        self,
+        pack,
+        loaded,  # noqa: F811
+        inputs,  # noqa: F811
+        output,
+        sent,
+        monkeypatch,
+    ):
+        rendered(pack, loaded, inputs, keep_latents=True)
+        before = self.of_steps(sent)[4:]  # of the last segment
+        kept_render(pack, output)._path(kept_render(pack, output).segments[-1]).unlink()
+        sent.clear()
+        rendered(pack, loaded, inputs, filename_prefix="again")
+        assert self.of_steps(sent)[0]["shown"] == before[0]["shown"]
+        assert [f["sheet"] for f in self.of_steps(sent)] == [f["sheet"] for f in before]
+
+    def test_it_does_not_grow_with_the_clip(self, pack):
+        """Ten minutes: no message has more pictures than one of the sampler, none is kept more."""
+        segment = module("echomimic.render_folder").Segment
+        segments = [segment(n, 108 * n, 108 * n + 111, 3 * (n > 0)) for n in range(140)]
+        shown, drawn = [], []
+
+        class Folder:
+            def pieces(self, number):
+                for one in segments[number : now.number]:
+                    yield one.start, torch.zeros(one.stop - one.start, 4, 2, 2)
+
+        class Preview:
+            most = 120
+
+            def draw(self, latents):
+                drawn.append(len(latents))
+                return [Image.new("RGB", (16, 16)) for _ in latents]
+
+            def show(self, clean, before, first):
+                shown.append((dict(before), first, len(clean)))
+
+        preview = module("nodes.segments_preview").SegmentsPreview(Preview(), Folder())
+        for now in segments:
+            for _ in range(2):
+                preview.on_step(now, torch.zeros(111, 4, 2, 2))
+
+        assert [first for _, first, _ in shown[::2]] == [s.start for s in segments]
+        for before, first, _ in shown:
+            numbers = list(before)
+            assert len(numbers) <= 60
+            assert numbers == list(range(0, first, numbers[1] if len(numbers) > 1 else 1))
+        assert len(shown[-1][0]) > 30
+        assert sum(drawn) < 600  # each finished frame at most once, most of them never
 
 
 @pytest.fixture(scope="module")

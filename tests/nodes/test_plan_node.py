@@ -40,6 +40,37 @@ def test_it_counts_the_model_calls_of_the_sampler(pack, clip):
     assert seconds > 0
 
 
+@torch.inference_mode()
+def test_it_counts_the_model_calls_of_a_long_render(pack, clip, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    networks, portrait, voice, _ = clip
+    settings = SETTINGS | {"measure": False, "segment_windows": 1}
+    node = pack["EchoMimicPlan"]
+    text = node.execute(networks[0], portrait, audio_track=voice, **settings)[0]
+    calls = []
+    hook = networks[0].model.diffusion_model.register_forward_hook(lambda *_: calls.append(1))
+    file = {"filename_prefix": "long", "save_output": True, "crf": 30, "landmarks_end": "hold"}
+    choices = CHOICES | {"steps": 2, "segment_windows": 1, "keep_latents": True} | file
+    pack["EchoMimicLongRender"].execute(*networks, portrait, voice, **choices)
+    hook.remove()
+    stored = len([*tmp_path.glob("echomimic_renders/*/segment-*")])
+    assert f"{stored} segments of up to 12 frames" in text
+    assert f"in {len(calls)} model calls" in text
+
+
+def test_graphs_saved_before_there_were_segments_still_run(pack, clip):
+    settings = SETTINGS | {"measure": False}
+    node, networks = pack["EchoMimicPlan"], clip[0]
+    before = node.execute(networks[0], *clip[1:2], audio_track=clip[2], **settings)[0]
+    now = node.execute(networks[0], *clip[1:2], audio_track=clip[2], segment_windows=0, **settings)[
+        0
+    ]
+    assert now.splitlines()[:2] == before.splitlines()[:2]
+    assert "segment" not in now + before
+
+
 def test_landmarks_alone_say_the_length_and_nothing_is_run_unless_asked(pack, clip):
     networks, portrait, _, landmarks = clip
     text, seconds, _ = (

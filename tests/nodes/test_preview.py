@@ -115,7 +115,7 @@ def test_known_latents_are_drawn_as_comfyui_draws_them(pack, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     picture = torch.rand(3, 64, 64, generator=generator) * 2 - 1
     made = preview.clip_preview(None, picture, FPS)
-    drawn = np.asarray(made._draw(Vae(None).encode(picture[None]))[0])
+    drawn = np.asarray(made.draw(Vae(None).encode(picture[None]))[0])
     cells = torch.nn.functional.interpolate(picture[None], scale_factor=1 / 8, mode="area")[0]
     assert np.abs(drawn - (cells.movedim(0, -1).numpy() + 1) * 127.5).max() < 2
 
@@ -141,7 +141,7 @@ def test_a_network_that_draws_previews_is_asked_for_fewer_frames(pack, monkeypat
     monkeypatch.setattr(preview, "ComfyVAE", Vae)
     monkeypatch.setattr(preview, "explained", lambda *_: 1.0)
     made = preview.clip_preview(None, torch.zeros(3, 64, 64), FPS)
-    drawn = made._draw(torch.zeros(500, 4, 8, 8)[preview.evenly(500, made._most)])
+    drawn = made.draw(torch.zeros(500, 4, 8, 8)[preview.evenly(500, made.most)])
     assert len(drawn) == preview.MOST_DECODED
     assert asked == [(1, 4, 8, 8)] * preview.MOST_DECODED
     assert drawn[0].size == (preview.TILE, preview.TILE // 2)
