@@ -16,10 +16,9 @@ from .media.image import write_image
 from .media.video import write_video
 from .pipeline import EchoMimic, OnProgress
 from .puppets.clip import PuppetClip
-from .puppets.identity import TEST_SEEDS
+from .puppets.identity import EXAMPLE_SEED
 from .quality import MODES, SIZE, animate
 
-PERSON = TEST_SEEDS.start + 4  # nobody the model has seen
 NUM_FRAMES = 75  # 3 seconds of the bundled voice
 FPS = 25.0
 SCALE = 2  # the model's pictures are small
@@ -63,7 +62,7 @@ def run_demo(
 
 
 def _person(speech: np.ndarray, motion: str) -> PuppetClip:
-    return PuppetClip(PERSON, NUM_FRAMES, FPS, motion, spoken=speech)
+    return PuppetClip(EXAMPLE_SEED, NUM_FRAMES, FPS, motion, spoken=speech)
 
 
 def _side_by_side(films: list[np.ndarray]) -> Iterator[np.ndarray]:

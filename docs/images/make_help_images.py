@@ -16,6 +16,7 @@ from echomimic.motion.generate import blink_and_gaze
 from echomimic.motion.retime import ENDS, fit_track
 from echomimic.motion.smooth import smooth_track
 from echomimic.puppets.clip import PuppetClip
+from echomimic.puppets.identity import EXAMPLE_SEED
 from echomimic.report.measures import eye_opening
 from echomimic.report.motion_report import motion_report
 from echomimic.report.plot import draw_report
@@ -23,7 +24,6 @@ from echomimic.sampling.context import window_rule
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / "js/docs/images"
-PERSON = 1_000_004  # the puppet of the example workflows
 SIZE, SHOWN = 160, 5
 ALL_PARTS = frozenset(PARTS)
 BACK, WINDOW, TEXT = (32, 34, 38), (82, 132, 196), (220, 220, 220)
@@ -46,7 +46,7 @@ def save(name: str, picture: np.ndarray, colours: int = 128) -> None:
 
 def puppet_pictures() -> None:
     """The puppet, its landmarks, and both on top of each other."""
-    clip = PuppetClip(PERSON, 100, 25.0, "lively")
+    clip = PuppetClip(EXAMPLE_SEED, 100, 25.0, "lively")
     shown = np.linspace(8, 90, SHOWN).astype(int)
     frames, track = clip.frames(SIZE)[shown], replace(clip.track(SIZE), parts=ALL_PARTS)
     drawn = draw_track(track, (SIZE, SIZE), list(shown))
@@ -58,7 +58,7 @@ def puppet_pictures() -> None:
 def portrait_pictures() -> None:
     """A picture with face and crop, and what is cropped of it."""
     size = 3 * SIZE
-    person = PuppetClip(PERSON, 1).portrait(2 * SIZE)
+    person = PuppetClip(EXAMPLE_SEED, 1).portrait(2 * SIZE)
     picture = np.full((2 * SIZE, size, 3), person[4, 4], np.uint8)
     picture[:, SIZE // 2 : SIZE // 2 + 2 * SIZE] = person
     box = (size / 2 - 70, 95, size / 2 + 70, 250)
@@ -74,7 +74,7 @@ def portrait_pictures() -> None:
 
 def blink_picture() -> None:
     """A face that blinks and glances without a driving clip."""
-    face = PuppetClip(PERSON, 1, 25.0, "still").track(SIZE)
+    face = PuppetClip(EXAMPLE_SEED, 1, 25.0, "still").track(SIZE)
     track = replace(blink_and_gaze(face, 120, 25.0, seed=1), parts=ALL_PARTS)
     opening = eye_opening(track)
     shown = sorted({0, int(opening.argmin()), *np.linspace(20, 110, SHOWN - 2).astype(int)})
@@ -117,7 +117,7 @@ def curves(rows: dict[str, np.ndarray], known: int) -> np.ndarray:
 
 def smooth_picture() -> None:
     """Eyes of a face as a detector sees them, which trembles, and the same smoothed."""
-    track = PuppetClip(PERSON, 120, 25.0, "lively").track(SIZE)
+    track = PuppetClip(EXAMPLE_SEED, 120, 25.0, "lively").track(SIZE)
     noise = np.random.default_rng(0).normal(0, JITTER, track.points.shape)
     seen = replace(track, points=track.points + noise, mesh=None, transforms=None)
     tracks = {"extracted": seen, "strength 0.5": smooth_track(seen)}
@@ -127,14 +127,14 @@ def smooth_picture() -> None:
 
 def retime_picture() -> None:
     """What a face does in 120 frames whose landmarks are over after 50."""
-    track = PuppetClip(PERSON, 50, 25.0, "lively").track(SIZE)
+    track = PuppetClip(EXAMPLE_SEED, 50, 25.0, "lively").track(SIZE)
     rows = {end: eye_opening(fit_track(track, 120, end=end)) for end in ENDS}
     save("retime", curves(rows, track.num_frames), 16)
 
 
 def report_picture() -> None:
     """The report of a puppet."""
-    clip = PuppetClip(PERSON, 150, 25.0, "lively")
+    clip = PuppetClip(EXAMPLE_SEED, 150, 25.0, "lively")
     report = motion_report(clip.track(SIZE), clip.heard, clip.frames(SIZE))
     save("report", draw_report(report, (880, 660)), 32)
 

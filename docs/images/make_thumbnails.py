@@ -25,7 +25,7 @@ QUALITY = 88
 TAKEN, LARGE = 110, 300  # pixels of the side of what is taken, and of what is made
 ROW = 118  # from one thing that is taken to the next
 PERSONS = {  # the workflow, whom it shows, what drives them, and what else is special
-    "first_run": (4, "audio", "runs as it is"),
+    "first_run": (0, "audio", "runs as it is"),
     "audio": (7, "audio", "a portrait and a voice"),
     "landmark": (2, "landmarks", "a portrait and a driving face"),
     "audio_landmark": (9, "audio + landmarks", "mouth by voice, head by a face"),

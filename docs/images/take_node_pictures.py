@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from make_help_images import ALL_PARTS, FOLDER, PERSON
+from make_help_images import ALL_PARTS, FOLDER
 from page_pictures import Server, comfyui, photograph, save_small
 from PIL import Image
 from support import inputs_dir
 
 from echomimic.landmarks.track_file import save_track
 from echomimic.puppets.clip import PuppetClip
+from echomimic.puppets.identity import EXAMPLE_SEED
 
 FACE_POINTS = "0.37,0.475 0.63,0.475 0.5,0.585 0.37,0.735 0.63,0.735"  # in the example portrait
 COLOURS, LARGEST = 224, 60_000  # of a picture, and bytes of its file
@@ -167,7 +168,7 @@ def api_format() -> dict:
 
 def write_inputs(base: Path) -> None:
     """A photo with a person in it, a track to load, and the landmarker."""
-    clip = PuppetClip(PERSON, TRACK_FRAMES, 25.0, "lively")
+    clip = PuppetClip(EXAMPLE_SEED, TRACK_FRAMES, 25.0, "lively")
     person = clip.portrait(SIDE)
     photo = Image.new("RGB", PHOTO, tuple(int(value) for value in person[4, 4]))
     photo.paste(Image.fromarray(np.asarray(person)), CORNER)

@@ -9,6 +9,7 @@ import numpy as np
 Colour = tuple[int, int, int]  # RGB
 
 TEST_SEEDS = range(1_000_000, 2_000_000)  # people that no model is trained on
+EXAMPLE_SEED = TEST_SEEDS.start  # whom demo, example inputs and pictures of the pages show
 STYLES = ("short", "bob", "long", "bun", "curly", "crop")
 STREAM = 1  # of the random numbers of a seed, so that looks do not depend on other draws
 LEAST_CONTRAST = 110  # between hair and background, summed over the channels
