@@ -80,6 +80,14 @@ def test_workflow_finishes_and_its_video_is_seen_on_the_page(opened, name):
     assert colours_in(opened["pictures"] / f"{name}.png", run["box"]) > PICTURE_COLOURS
 
 
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_list_of_templates_shows_the_picture_of_the_workflow(opened, name):
+    with Image.open(ROOT / f"workflows/{name}.jpg") as picture:
+        size = list(picture.size)
+    expected = {"status": 200, "type": "image/jpeg", "size": size}
+    assert opened["listed"][name] == expected
+
+
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_page_names_file_and_folder_that_a_workflow_lacks(browser, server, renderer, tmp_path):
     workflow = json.loads(json.dumps(WORKFLOWS["landmark"]))

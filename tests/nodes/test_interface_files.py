@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
+PICTURE = re.compile(r"!\[([^]]*)\]\(([^)]+)\)")  # what it shows, and its file
 MOST_PICTURE_BYTES = 2_000_000
+SMALLEST_PICTURE = 100  # pixels of its shorter side
 LEAST_TEXT = 200  # characters of a page that a person wrote
 
 
@@ -77,13 +79,23 @@ def test_every_node_has_a_page_whose_tables_are_those_of_its_schema(found, langu
 
 
 @pytest.mark.parametrize("language", files.LANGUAGES)
-def test_pictures_of_the_pages_are_there(found, language):
+def test_every_page_shows_pictures_and_says_what_they_show(found, language):
     """The page asks for them relative to the folder of all pages."""
     for name in found:
-        page = files.page(name, language).read_text(encoding="utf-8")
-        for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page):
+        pictures = PICTURE.findall(files.page(name, language).read_text(encoding="utf-8"))
+        assert pictures, f"{name} has no picture"
+        for said, target in pictures:
+            assert bool(CHINESE.search(said)) == (language == "zh"), f"{name}: {said!r}"
             with Image.open(files.PAGES / target) as picture:
-                picture.verify()
+                picture.load()
+                assert min(picture.size) >= SMALLEST_PICTURE, target
+
+
+def test_both_languages_show_the_same_pictures(found):
+    for name in found:
+        texts = (files.page(name, language).read_text("utf-8") for language in files.LANGUAGES)
+        english, chinese = ([target for _, target in PICTURE.findall(text)] for text in texts)
+        assert english == chinese, name
 
 
 def test_pictures_of_the_pages_are_all_used_and_small():

@@ -31,29 +31,28 @@ async function lookUntil(canvas, enough) {
 }
 
 /**
- * What the server says on its way to the page. After `HOLD_AT` previews the rest waits for
- * `release()`, so that the page cannot see the run end before it was looked at.
+ * What the server says on its way to the page. When `HOLD_AT` previews have passed, `held` resolves
+ * and the rest waits for `release()`, so that the page cannot see the run end before it was looked
+ * at.
  */
-const gate = {
-  previews: 0,
-  waiting: [],
-  isOpen: true,
-  async install(page) {
-    await page.routeWebSocket(/\/ws\b/, (socket) => {
-      gate.send = (message) => socket.send(message);
-      socket.connectToServer().onMessage((message) => gate.pass(message));
-    });
-  },
-  pass(message) {
-    if (!gate.isOpen) return gate.waiting.push(message);
-    gate.send(message);
-    const isPreview = typeof message === "string" && message.includes('"sheet"');
-    if (isPreview && (gate.previews += 1) === HOLD_AT) gate.isOpen = false;
-  },
-  release() {
-    gate.isOpen = true;
-    for (const message of gate.waiting.splice(0)) gate.pass(message);
-  },
+const gate = { previews: 0, waiting: [], isOpen: true };
+gate.held = new Promise((resolve) => (gate.hold = resolve));
+gate.install = (page) =>
+  page.routeWebSocket(/\/ws\b/, (socket) => {
+    gate.send = (message) => socket.send(message);
+    socket.connectToServer().onMessage(gate.pass);
+  });
+gate.pass = (message) => {
+  if (!gate.isOpen) return gate.waiting.push(message);
+  gate.send(message);
+  const isPreview = typeof message === "string" && message.includes('"sheet"');
+  if (!isPreview || (gate.previews += 1) !== HOLD_AT) return;
+  gate.isOpen = false;
+  gate.hold();
+};
+gate.release = () => {
+  gate.isOpen = true;
+  gate.waiting.splice(0).forEach(gate.send);
 };
 
 const savedValues = (page, id) =>
@@ -73,14 +72,16 @@ await inBrowser(async (page, { graph, sampler, decoder, fewestColours, vue }, se
   const canvas = page.locator(CANVAS).first();
   const told = page.locator('[data-left$=" left"]').first();
   await told.waitFor({ state: "attached", timeout: 120000 });
+  await gate.held;
   seen.left = await told.getAttribute("data-left");
   const holder = page.locator("[data-frames]").first();
   await holder.waitFor({ state: "attached", timeout: 120000 });
   seen.frames = await holder.getAttribute("data-frames");
   const first = await lookUntil(canvas, ({ colours }) => colours > fewestColours);
-  const second = await lookUntil(canvas, ({ sum }) => sum !== first.sum);
-  seen.colours = Math.min(first.colours, second.colours);
-  seen.moves = first.sum !== second.sum;
+  const second = await lookUntil(canvas, ({ sum }) => sum !== first.sum); // by a preview that loads
+  const third = await lookUntil(canvas, ({ sum }) => sum !== second.sum);
+  seen.colours = Math.min(...[first, second, third].map(({ colours }) => colours));
+  seen.moves = first.sum !== second.sum && second.sum !== third.sum;
   seen.stillPreview = await page.evaluate(
     (id) =>
       id in (window.app.nodePreviewImages ?? {}) ||

@@ -1,8 +1,12 @@
-/** Opens templates of the pack, runs those with `changes`, and reports what the page says and shows. */
+/**
+ * Opens templates of the pack, runs those with `changes`, and reports what the page says and shows;
+ * then looks for them in ComfyUI's list of templates.
+ */
 
 import { join } from "node:path";
 
 import { inBrowser } from "./page.mjs";
+import { listedTemplates } from "./templates.mjs";
 import { runOpen, showVideo } from "./run.mjs";
 
 await inBrowser(async (page, { templates, names, changes, pictures }, seen) => {
@@ -22,6 +26,7 @@ await inBrowser(async (page, { templates, names, changes, pictures }, seen) => {
     seen.opened[name].run = await runAndLook(page, changes[name]);
     await page.screenshot({ path: join(pictures, `${name}.png`) });
   }
+  seen.listed = await listedTemplates(page, templates, names);
 });
 
 async function openTemplate(page, address) {
