@@ -19,6 +19,7 @@ START_TIMEOUT = 180  # seconds
 MUTED = 2  # the mode of a node that is switched off
 RUN_TIMEOUT = 300
 MINI_LOADER, MINI_SAMPLER, MINI_DECODER = "1", "7", "8"  # ids in `mini_graph`
+EXAMPLES = ("EchoMimicExampleInputs", "EchoMimicPuppet", "CreateVideo")  # your own take their place
 ADDS_A_WIDGET = ("control_after_generate", "image_upload", "video_upload")
 
 
@@ -213,33 +214,33 @@ def own_files_graph(workflow: dict, node_info: dict) -> dict:
         "audio": (sound, 0),
         "landmarks": ("EchoMimicMotionSync", 0),
         "fps": ("EchoMimicLandmarkExtract", 1),
+        "VIDEO": ("LoadVideo", 0),
     }
-    outputs = node_info["EchoMimicExampleInputs"]["output_name"]
-    (example,) = ids(graph, "EchoMimicExampleInputs")
-    for node in graph.values():
+    examples = ids(graph, *EXAMPLES)
+    own_nodes = {id_: node for id_, node in graph.items() if id_ not in examples}
+    for node in own_nodes.values():
         for name, value in [*node["inputs"].items()]:
-            if not isinstance(value, list) or value[0] != example:
+            if not isinstance(value, list) or value[0] not in examples:
                 continue
-            if outputs[value[1]] == "face_box":
+            given = node_info[graph[value[0]]["class_type"]]["output_name"][value[1]]
+            if given == "face_box":
                 del node["inputs"][name]  # the face is looked for
             else:
-                kind, output = own[outputs[value[1]]]
+                kind, output = own[given]
                 node["inputs"][name] = [*ids(graph, kind), output]
-    del graph[example]
-    return graph
+    return own_nodes
 
 
 def _widget_values(node: dict, info: dict) -> dict:
     values = list(node.get("widgets_values", []))
-    named = {}
-    for name, (kind, *more) in {
-        **info["input"].get("required", {}),
-        **info["input"].get("optional", {}),
-    }.items():
+    named, optional = {}, info["input"].get("optional", {})
+    for name, (kind, *more) in {**info["input"].get("required", {}), **optional}.items():
         options = more[0] if more else {}
         is_widget = isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
         if not is_widget or options.get("forceInput"):
             continue
+        if not values and name in optional:
+            continue  # of a newer ComfyUI than the file was made with
         named[name] = values.pop(0)
         if any(options.get(name) for name in ADDS_A_WIDGET):
             values.pop(0)

@@ -42,7 +42,8 @@ def load(server, name):
     """A workflow of the pack for the small files of these tests, in API format."""
     file = json.loads((ROOT / f"workflows/{name}.json").read_text())
     graph = own_files_graph(file, server.get("/object_info"))
-    of_type(graph, "LoadImage")["image"] = "portrait.png"
+    if ids(graph, "LoadImage"):
+        of_type(graph, "LoadImage")["image"] = "portrait.png"
     of_type(graph, "LoadVideo")["file"] = "driving.mp4"
     if ids(graph, "LoadAudio"):
         of_type(graph, "LoadAudio")["audio"] = "voice.wav"
