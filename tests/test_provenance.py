@@ -91,8 +91,9 @@ def test_the_stock_nodes_prompt_is_enough(tmp_path):
         {"comment": "holidays"},
         {"echomimic": "no json", "prompt": '{"1": {"class_type": "A"}}'},
         {"echomimic": "[" * 100_000},
+        {"echomimic": '{"a":' * 300 + "1" + "}" * 300},
     ],
-    ids=["nothing", "comment", "no json", "too deep"],
+    ids=["nothing", "comment", "no json", "too deep", "too deep to show"],
 )
 def test_a_video_of_others_says_nothing(tmp_path, metadata):
     other = rewritten(write(tmp_path / "a.mp4"), tmp_path / "b.mp4", metadata)
@@ -135,3 +136,48 @@ def test_the_command_shows_what_animate_wrote(tiny_models, tmp_path, capsys):
     assert (shown["num_inference_steps"], shown["guidance_scale"]) == ("1", "1.0")
     assert said["settings"]["num_inference_steps"] == 1
     assert str(tmp_path) not in json.dumps(said)
+
+
+def shown(path, capsys) -> dict[str, str]:
+    """What `echomimic info` prints, by what it calls it."""
+    assert cli.main(["info", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return {name: text for name, text in (line.split("  ", 1) for line in lines)}
+
+
+def test_the_command_shows_the_settings_of_stock_nodes(tmp_path, capsys):
+    graph = GRAPH | {
+        "5": {"class_type": "KSampler", "inputs": {"seed": 8, "steps": 30, "cfg": 2.5}},
+        "6": {"class_type": "EasyCache", "inputs": {"reuse_threshold": 0.2}},
+        "7": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "a.safetensors"}},
+        "8": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "b.safetensors"}},
+        "9": {"class_type": "CLIPTextEncode", "inputs": {"text": "a person"}},
+    }
+    stock = {"prompt": json.dumps(graph)}
+    said = shown(rewritten(write(tmp_path / "a.mp4"), tmp_path / "b.mp4", stock), capsys)
+
+    assert said["KSampler"].strip() == "seed 8, steps 30, cfg 2.5"
+    assert said["EasyCache"].strip() == "reuse_threshold 0.2"
+    assert said["LoraLoaderModelOnly 2"].strip() == "lora_name b.safetensors"
+    assert "CLIPTextEncode" not in said
+
+
+def test_without_the_graph_the_mark_tells_the_samplers(tmp_path, capsys):
+    mark = {"variant": "audio", "model": "a.pth", "seed": 8, "nodes": {"KSampler": {"steps": 30}}}
+
+    said = shown(write(tmp_path / "a.mp4", provenance=Provenance(mark)), capsys)
+
+    assert (said["model"].strip(), said["KSampler"].strip()) == ("a.pth", "steps 30")
+
+
+def test_files_of_anybody_do_nothing_to_the_terminal(tmp_path, capsys):
+    mark = {"variant": "a\x1b[2J\nseed 5", "model": "\ud800", "seed": [1], "settings": {"\x07": 1}}
+    graph = {"1": {"class_type": "EchoMimicSampler", "inputs": {"edits": "x" * 100_000}}}
+    path = write(tmp_path / "a.mp4", provenance=Provenance(mark, {"prompt": json.dumps(graph)}))
+
+    assert cli.main(["info", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert all(sign.isprintable() for sign in out.replace("\n", ""))
+    assert max(map(len, out.splitlines())) < 300
+    assert cli.main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["prompt"] == graph
