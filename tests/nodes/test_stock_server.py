@@ -13,7 +13,7 @@ from support import ROOT
 FRAMES, STEPS = 3, 2
 KEPT = {MINI_SAMPLER: "ours kept", "stock": "stock kept"}
 # Root mean square of the difference to float32, in standard deviations of the latents.
-WITHIN = {"fp16": 0.02, "bf16": 0.1}
+WITHIN = {"fp16": 1e-3, "bf16": 1e-2}
 
 
 def latents(server, run) -> dict:
