@@ -76,7 +76,7 @@ def _new_voice(model: EchoMimic, acting: PuppetClip, options: SamplingOptions) -
 def _video(sheet: Sheet, frame: np.ndarray, left: int, top: int) -> None:
     """A frame, marked as one of a video."""
     sheet.picture(Image.fromarray(frame), _square(left, top, TAKEN))
-    x, y = left + TAKEN - 26, top + TAKEN - 28
+    x, y = left + TAKEN - 26, top + 8
     sheet.triangle([(x, y), (x, y + 20), (x + 18, y + 10)], INK)
 
 
