@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+MARK = ("generator", "version", "variant", "model", "seed")
+LONGEST = 240  # characters of a line's text
+
 
 def add_info(commands: argparse._SubParsersAction) -> None:
     """`info` among the actions of the `echomimic` command."""
@@ -28,17 +31,28 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _lines(said: dict[str, Any]) -> str:
-    from .media.provenance import our_nodes
-
-    lines = {"generated": "yes, this video is synthetic"}
-    for name in ("generator", "version", "variant", "model", "seed"):
-        if name in said:
-            lines[name] = said[name]
-    settings = said.get("settings")
-    lines |= settings if isinstance(settings, dict) else {}
-    for kind, values in our_nodes(said.get("prompt")):
-        lines[kind] = ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
-    if "workflow" in said:
-        lines["workflow"] = "inside; drag the file onto ComfyUI, or see --json"
+    lines = {"generated": "yes, this video is synthetic"} | _told(said)
+    lines = {_shown(name): _shown(value) for name, value in lines.items()}
     width = max(map(len, lines))
     return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())
+
+
+def _told(said: dict[str, Any]) -> dict[str, Any]:
+    """What there is to show, by name: the mark, then the nodes, then where the rest is."""
+    from .media.comfy_prompt import numbered, told_nodes
+
+    lines = {name: said[name] for name in MARK if name in said}
+    for name in ("settings", "nodes"):
+        lines |= said[name] if isinstance(said.get(name), dict) else {}
+    lines |= numbered(told_nodes(said.get("prompt")))
+    if "workflow" in said:
+        lines["workflow"] = "inside; drag the file onto ComfyUI, or see --json"
+    return lines
+
+
+def _shown(value: object) -> str:
+    """Of a value from a file of anybody, what fits a line and does nothing to the terminal."""
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {inner}" for name, inner in value.items()) or "-"
+    text = "".join(sign if sign.isprintable() else "?" for sign in str(value)[: LONGEST + 1])
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

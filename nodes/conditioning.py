@@ -14,6 +14,7 @@ from . import types
 from .clip_condition import ClipCondition
 from .model import variant_of
 from .prepare import Networks, prepare
+from .provenance import marked
 
 LATENT_CHANNELS = 4
 
@@ -84,7 +85,7 @@ class EchoMimicConditioning(io.ComfyNode):
         clip = ClipCondition(
             _kept(conditions), variant_of(model), landmark_encoder if drawn else None
         )
-        return io.NodeOutput(*clip.pair(), _empty_latent(conditions))
+        return io.NodeOutput(*clip.pair(), marked(_empty_latent(conditions), model))
 
 
 def _kept(conditions: Conditions) -> Conditions:

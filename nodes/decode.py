@@ -62,6 +62,6 @@ class EchoMimicDecodeVideo(io.ComfyNode):
             num_frames=len(latents),
             size=(width, height),
             sound=sound_of(audio),
-            provenance=provenance(cls.hidden, latent),
+            provenance=provenance(cls.hidden, latent=latent),
             **file,
         )

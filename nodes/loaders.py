@@ -70,7 +70,7 @@ class EchoMimicModelLoader(io.ComfyNode):
         found = files_beside(files.resolve(model), files.model_folders())
         weights, row = stored_dtype(DTYPES[dtype]), variant(found.variant)
         return io.NodeOutput(
-            load_model(found, weights),
+            load_model(found, weights, model),
             make_network(partial(load.load_reference_unet, found), weights, row.reference_unet),
             make_network(partial(load.load_landmark_encoder, found), weights, row.landmark_encoder),
             make_vae(found.vae),
@@ -78,12 +78,16 @@ class EchoMimicModelLoader(io.ComfyNode):
 
 
 def load_model(
-    found: ModelFiles, weights: torch.dtype, disable_dynamic: bool = False
+    found: ModelFiles, weights: torch.dtype, name: str, disable_dynamic: bool = False
 ) -> ModelPatcher:
-    """The MODEL of these files, with what ComfyUI needs to load it once more for another use."""
+    """The MODEL of these files, with what ComfyUI needs to load it once more for another use.
+
+    `name` is what videos will say of it.
+    """
     unet = load.load_denoising_unet(found, dtype=weights)
     model = make_model(unet, variant(found.variant), disable_dynamic=disable_dynamic)
-    model.cached_patcher_init = (load_model, (found, weights))
+    model.model.name = name
+    model.cached_patcher_init = (load_model, (found, weights, name))
     return model
 
 

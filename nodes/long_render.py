@@ -16,7 +16,7 @@ from ..echomimic.config import LATENT_STRIDE, SamplingOptions
 from ..echomimic.denoiser import Denoiser, activation_bytes, check_sampling
 from ..echomimic.fingerprint import digest
 from ..echomimic.landmarks.portrait import Portrait
-from ..echomimic.media.provenance import KEY, made_by
+from ..echomimic.media.provenance import KEY
 from ..echomimic.media.video import to_uint8
 from ..echomimic.render_folder import RenderFolder
 from ..echomimic.segments import (
@@ -33,7 +33,7 @@ from .files import new_file
 from .model import attend, compute_dtype, variant_of
 from .prepare import Networks, prepare
 from .preview import watched
-from .provenance import HIDDEN, provenance
+from .provenance import HIDDEN, mark_of, provenance
 from .runtime import load
 from .sample import EchoMimicSampler, preview_of, sampling_options
 from .segments_preview import SegmentsPreview
@@ -117,7 +117,7 @@ class EchoMimicLongRender(io.ComfyNode):
             num_frames=folder.num_frames,
             size=tuple(LATENT_STRIDE * side for side in reversed(conditions.latent_size)),
             sound=sound,
-            provenance=provenance(cls.hidden, {KEY: made_by(variant_of(model), options)}),
+            provenance=provenance(cls.hidden, model={KEY: mark_of(model, options)}),
             written_at=folder.video,
             **file,
         )

@@ -61,6 +61,7 @@ class EchoMimicModel(comfy.model_base.BaseModel):
         )
         self.model_sampling = StraightLines(config)
         self.variant = variant
+        self.name: str | None = None  # in the list of EchoMimic Model Loader
         self.device = comfy.model_management.unet_offload_device()
         # Positive and negative share what is bound; it goes when the sampling that uses it ends.
         self._bound: WeakValueDictionary[int, BoundClip] = WeakValueDictionary()
@@ -104,6 +105,11 @@ def variant_of(model: ModelPatcher) -> Variant:
     if not isinstance(variant, Variant):
         raise OptionsError("The model is not EchoMimic's; connect EchoMimic Model Loader.")
     return variant
+
+
+def name_of(model: ModelPatcher) -> str | None:
+    """The name that a MODEL of ours was chosen by in EchoMimic Model Loader."""
+    return getattr(model.model, "name", None)
 
 
 def check_same_variant(

@@ -120,7 +120,7 @@ class EchoMimicPasteBack(io.ComfyNode):
             num_frames=num_frames,
             size=crop.crop.source_size,
             sound=sound_of(audio),
-            provenance=provenance(cls.hidden, face),
+            provenance=provenance(cls.hidden, face=face),
             **options,
         )
 

@@ -14,9 +14,9 @@ from .convert import (
     box_from_bounding_boxes,
     box_from_face_landmarks,
     image_from_pictures,
-    picture_from_image,
     plane_from_mask,
 )
+from .video_file import first_picture
 
 
 class EchoMimicPortrait(io.ComfyNode):
@@ -29,7 +29,11 @@ class EchoMimicPortrait(io.ComfyNode):
             description="Find the face and crop the picture around it to the size of the video.",
             search_aliases=["echomimic face crop", "face detection", "portrait crop"],
             inputs=[
-                io.Image.Input("image", tooltip="A face from the front. Of a batch, the first."),
+                io.MultiType.Input(
+                    "image",
+                    [io.Image, io.Video],
+                    tooltip="A face from the front. Of a batch or a video, the first frame.",
+                ),
                 io.Int.Input(
                     "width",
                     default=512,
@@ -104,7 +108,7 @@ class EchoMimicPortrait(io.ComfyNode):
         cls, image, width, height, crop_ratio, mask_ratio, parity, mask=None, **face
     ) -> io.NodeOutput:
         compatibility = Compatibility.parity() if parity else Compatibility()
-        picture = picture_from_image(image)
+        picture = first_picture(image)
         box = _given_box(**face)
         if box is None and mask is None:
             landmarker = find_landmarker(files.landmarker_folders())

@@ -7,30 +7,59 @@ from pathlib import Path
 from typing import Any
 
 from comfy.cli_args import args
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
-from ..echomimic.config import SamplingOptions, Variant
+from ..echomimic.config import SamplingOptions
 from ..echomimic.errors import MediaError
+from ..echomimic.media.comfy_prompt import NODES, made_above
 from ..echomimic.media.provenance import KEY, Provenance, made_by, read_provenance
+from .model import name_of, variant_of
 
-HIDDEN = [io.Hidden.prompt, io.Hidden.extra_pnginfo]
-
-
-def marked(latent: dict[str, Tensor], variant: Variant, options: SamplingOptions) -> dict[str, Any]:
-    """A LATENT that remembers how it was made; stock nodes carry what they do not know along."""
-    return latent | {KEY: made_by(variant, options)}
+HIDDEN = [io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id]
 
 
-def provenance(hidden: object | None, *sources: object) -> Provenance:
-    """What a node's video says: what the first marked LATENT or VIDEO of `sources` says, and the
-    graph.
+def marked(
+    latent: dict[str, Tensor], model: ModelPatcher, options: SamplingOptions | None = None
+) -> dict[str, Any]:
+    """A LATENT that remembers how it was made; stock nodes carry what they do not know along.
 
-    `hidden` holds what `HIDDEN` asks for. Prompt and workflow are left out where the user started
-    ComfyUI with --disable-metadata; that the video was generated is said anyway.
+    `options` is None where the sampler is still to come.
     """
-    marks = [mark for mark in map(_mark, sources) if mark]
-    return Provenance(marks[0] if marks else {}, {} if args.disable_metadata else _tags(hidden))
+    return latent | {KEY: mark_of(model, options)}
+
+
+def mark_of(model: ModelPatcher, options: SamplingOptions | None = None) -> dict[str, Any]:
+    """What a MODEL and the options of our samplers say of a clip."""
+    name = name_of(model)
+    if options is not None:
+        return made_by(variant_of(model), options, model=name)
+    return {"variant": variant_of(model).name} | ({} if name is None else {"model": name})
+
+
+def provenance(hidden: object | None, **sources: object) -> Provenance:
+    """What a node's video says: what the first marked LATENT, VIDEO or mark of `sources` says,
+    and the graph above it.
+
+    `sources` are called as the node's inputs that they came through. `hidden` holds what `HIDDEN`
+    asks for. Prompt and workflow are left out where the user started ComfyUI with
+    --disable-metadata; that the video was generated, and with what, is said anyway.
+    """
+    marks = {name: _mark(source) for name, source in sources.items()}
+    through = next((name for name, mark in marks.items() if mark), next(iter(marks)))
+    prompt, node_id = (getattr(hidden, name, None) for name in ("prompt", "unique_id"))
+    said = _together(marks[through], made_above(prompt, node_id, through))
+    return Provenance(said, {} if args.disable_metadata else _tags(hidden))
+
+
+def _together(mark: dict[str, Any], graph: dict[str, Any]) -> dict[str, Any]:
+    """What the value itself says counts; the graph adds what it cannot know, such as LoRAs."""
+    if "settings" in mark:  # of our samplers, whose widgets need not be told twice
+        nodes = graph.get("nodes", {})
+        others = {name: nodes[name] for name in nodes if not name.startswith(NODES)}
+        graph = {"nodes": others} if others else {}
+    return graph | mark
 
 
 def _mark(source: object) -> dict[str, Any]:

@@ -154,7 +154,7 @@ class EchoMimicSampler(io.ComfyNode):
         conditions = prepare(networks, portrait, audio_track, landmarks, end, options.compatibility)
         preview = preview_of(vae, portrait, conditions)
         latents = _denoise(networks, conditions, options, preview)
-        return io.NodeOutput(marked(latent_from_latents(latents), variant_of(model), options))
+        return io.NodeOutput(marked(latent_from_latents(latents), model, options))
 
 
 def sampling_options(

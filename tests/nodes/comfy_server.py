@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -18,7 +19,18 @@ import av
 START_TIMEOUT = 180  # seconds
 MUTED = 2  # the mode of a node that is switched off
 RUN_TIMEOUT = 300
+MINI = "mini (built in)"
 MINI_LOADER, MINI_SAMPLER, MINI_DECODER = "1", "7", "8"  # ids in `mini_graph`
+MINI_CLIP = {
+    "model": (MINI_LOADER, 0),
+    "reference_unet": (MINI_LOADER, 1),
+    "landmark_encoder": (MINI_LOADER, 2),
+    "vae": (MINI_LOADER, 3),
+    "portrait": ("5", 0),
+    "audio_track": ("4", 0),
+}
+STOCK_SEED = 23
+EXAMPLES = ("EchoMimicExampleInputs", "EchoMimicPuppet", "CreateVideo")  # your own take their place
 ADDS_A_WIDGET = ("control_after_generate", "image_upload", "video_upload")
 
 
@@ -28,8 +40,17 @@ class Run:
 
     prompt_id: str
     events: list[dict] = field(default_factory=list)
-    previews: int = 0
+    pictures: list[tuple[str | None, bytes]] = field(default_factory=list)  # node at work, preview
     outputs: dict = field(default_factory=dict)
+
+    @property
+    def previews(self) -> int:
+        return len(self.pictures)
+
+    def at_work(self) -> str | None:
+        """The node that was begun last."""
+        begun = (e["data"].get("node") for e in self.events if e["type"] == "executing")
+        return next(iter([*begun][::-1]), None)
 
     def names(self) -> list[str]:
         return [event["type"] for event in self.events]
@@ -128,7 +149,7 @@ class Server:
             run = Run(answer["prompt_id"])
             async for message in messages:
                 if message.type == aiohttp.WSMsgType.BINARY:
-                    run.previews += 1
+                    run.pictures.append((run.at_work(), message.data[8:]))  # after its two kinds
                     continue
                 event = message.json()
                 run.events.append(event)
@@ -174,34 +195,49 @@ def api_graph(workflow: dict, node_info: dict, *, muted: bool = False) -> dict:
     return graph
 
 
+def complete_node(node_info: dict, kind: str, **inputs) -> dict:
+    """A node in API format, with defaults for what is not given."""
+    known = node_info[kind]["input"]
+    specs = known.get("required", {}) | known.get("optional", {})
+    defaults = {name: spec[1]["default"] for name, spec in specs.items()
+                if len(spec) > 1 and "default" in spec[1]}  # fmt: skip
+    return {"class_type": kind, "inputs": defaults | inputs}
+
+
 def mini_graph(node_info: dict, *, length: int, steps: int) -> dict:
     """A graph in API format that needs no file: a puppet animated by the built-in model."""
-    mini = "mini (built in)"
-
-    def node(kind: str, **inputs) -> dict:
-        known = node_info[kind]["input"]
-        specs = known.get("required", {}) | known.get("optional", {})
-        defaults = {name: spec[1]["default"] for name, spec in specs.items()
-                    if len(spec) > 1 and "default" in spec[1]}  # fmt: skip
-        return {"class_type": kind, "inputs": defaults | inputs}
-
-    model, portrait, voice = (MINI_LOADER, 0), ("5", 0), ("4", 0)
+    node = partial(complete_node, node_info)
     graph = {
-        MINI_LOADER: node("EchoMimicModelLoader", model=mini),
-        "2": node("EchoMimicAudioEncoderLoader", audio_encoder=mini),
+        MINI_LOADER: node("EchoMimicModelLoader", model=MINI),
+        "2": node("EchoMimicAudioEncoderLoader", audio_encoder=MINI),
         "3": node("EchoMimicPuppet", length=length),
         "4": node("EchoMimicAudioEncode", audio_encoder=("2", 0), audio=("3", 2), fps=25.0),
         "5": node("EchoMimicPortrait", image=("3", 0), face_box=("3", 1), width=128, height=128),
-        MINI_SAMPLER: node(
-            "EchoMimicSampler", model=model, reference_unet=(MINI_LOADER, 1),
-            landmark_encoder=(MINI_LOADER, 2), vae=(MINI_LOADER, 3), portrait=portrait,
-            audio_track=voice, steps=steps,
-        ),
+        MINI_SAMPLER: node("EchoMimicSampler", **MINI_CLIP, steps=steps),
         MINI_DECODER: node(
             "EchoMimicDecodeVideo", latent=(MINI_SAMPLER, 0), vae=(MINI_LOADER, 3), fps=25.0
         ),
-    }  # fmt: skip
+    }
     return json.loads(json.dumps(graph))  # links are lists
+
+
+def both_samplers_graph(node_info: dict, *, length: int, steps: int) -> dict:
+    """The clip of `mini_graph` by our sampler and by KSampler ("stock"), kept as latents."""
+    node = partial(complete_node, node_info)
+    graph = mini_graph(node_info, length=length, steps=steps)
+    del graph[MINI_DECODER]
+    clip, sampling = ("clip", 0), {"sampler_name": "euler", "scheduler": "simple"}
+    graph |= {
+        "windows": node("EchoMimicContextWindows", model=(MINI_LOADER, 0)),
+        "clip": node("EchoMimicConditioning", **MINI_CLIP),
+        "stock": node(
+            "KSampler", model=("windows", 0), positive=clip, negative=("clip", 1),
+            latent_image=("clip", 2), steps=steps, seed=STOCK_SEED, cfg=1.5, **sampling,
+        ),
+        "ours kept": node("SaveLatent", samples=(MINI_SAMPLER, 0), filename_prefix="ours"),
+        "stock kept": node("SaveLatent", samples=("stock", 0), filename_prefix="stock"),
+    }  # fmt: skip
+    return json.loads(json.dumps(graph))
 
 
 def own_files_graph(workflow: dict, node_info: dict) -> dict:
@@ -213,33 +249,33 @@ def own_files_graph(workflow: dict, node_info: dict) -> dict:
         "audio": (sound, 0),
         "landmarks": ("EchoMimicMotionSync", 0),
         "fps": ("EchoMimicLandmarkExtract", 1),
+        "VIDEO": ("LoadVideo", 0),
     }
-    outputs = node_info["EchoMimicExampleInputs"]["output_name"]
-    (example,) = ids(graph, "EchoMimicExampleInputs")
-    for node in graph.values():
+    examples = ids(graph, *EXAMPLES)
+    own_nodes = {id_: node for id_, node in graph.items() if id_ not in examples}
+    for node in own_nodes.values():
         for name, value in [*node["inputs"].items()]:
-            if not isinstance(value, list) or value[0] != example:
+            if not isinstance(value, list) or value[0] not in examples:
                 continue
-            if outputs[value[1]] == "face_box":
+            given = node_info[graph[value[0]]["class_type"]]["output_name"][value[1]]
+            if given == "face_box":
                 del node["inputs"][name]  # the face is looked for
             else:
-                kind, output = own[outputs[value[1]]]
+                kind, output = own[given]
                 node["inputs"][name] = [*ids(graph, kind), output]
-    del graph[example]
-    return graph
+    return own_nodes
 
 
 def _widget_values(node: dict, info: dict) -> dict:
     values = list(node.get("widgets_values", []))
-    named = {}
-    for name, (kind, *more) in {
-        **info["input"].get("required", {}),
-        **info["input"].get("optional", {}),
-    }.items():
+    named, optional = {}, info["input"].get("optional", {})
+    for name, (kind, *more) in {**info["input"].get("required", {}), **optional}.items():
         options = more[0] if more else {}
         is_widget = isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
         if not is_widget or options.get("forceInput"):
             continue
+        if not values and name in optional:
+            continue  # of a newer ComfyUI than the file was made with
         named[name] = values.pop(0)
         if any(options.get(name) for name in ADDS_A_WIDGET):
             values.pop(0)

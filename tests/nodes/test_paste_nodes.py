@@ -171,6 +171,17 @@ def test_the_portrait_of_the_audio_mode_tells_where_to_paste_as_well(pack, outpu
     assert video.get_dimensions() == (WIDTH, HEIGHT)
 
 
+def test_the_portrait_of_a_video_is_its_first_frame(pack, tmp_path):
+    frames = [gradient(level) for level in (0, 60)]
+    choices = {"width": 64, "height": 64, "crop_ratio": 0.5, "mask_ratio": 0.1, "parity": False}
+    sources = (video(tmp_path / "in.mp4", frames), torch.from_numpy(frames[0])[None] / 255)
+
+    made = [pack["EchoMimicPortrait"].execute(s, **choices, face_box=BOX).args for s in sources]
+
+    assert (made[0][1] - made[1][1]).abs().mean() < 2 / 255
+    assert made[0][0].crop == made[1][0].crop
+
+
 def test_the_mask_follows_landmarks_in_time_whatever_their_rate(pack, output):
     _, _, info = crop(pack, photo())
     places = np.linspace((-9, 0, -30), (9, 0, -30), 10)

@@ -6,7 +6,16 @@ import json
 import numpy as np
 import pytest
 import torch
-from comfy_server import ids, of_type, own_files_graph
+from comfy_server import (
+    MINI,
+    MINI_LOADER,
+    STOCK_SEED,
+    both_samplers_graph,
+    complete_node,
+    ids,
+    of_type,
+    own_files_graph,
+)
 from conftest import WHISPER
 from support import ROOT
 from test_nodes_in_process import module
@@ -49,6 +58,8 @@ def test_the_mark_and_the_graph_survive_our_node_and_save_video(server, graph):
     for node in (decoder, "save"):
         said = read_provenance(server.file(run, node))
         assert (said["synthetic"], said["variant"], said["seed"]) == (True, "audio_acc", 77)
+        assert said["model"] == "denoising_unet_acc.pth"
+        assert "nodes" not in said  # all of it is in the settings
         assert said["settings"]["num_inference_steps"] == 1
         assert said["workflow"] == WORKFLOW
         kinds = {node["class_type"] for node in said["prompt"].values()}
@@ -69,6 +80,46 @@ def test_the_latent_remembers_through_stock_nodes(server, graph):
     assert read_provenance(server.file(run, "save"))["seed"] == 77
 
 
+def test_stock_samplers_are_told_with_variant_model_and_seed(server):
+    """Through the latent the variant and the model, from the graph what its nodes were set to."""
+    graph = both_samplers_graph(server.get("/object_info"), length=2, steps=1)
+    graph["decode"] = mini_node(server, "VAEDecode", samples=["stock", 0], vae=[MINI_LOADER, 3])
+    file = {"fps": 25.0, "vae": [MINI_LOADER, 3]}
+    graph["video"] = mini_node(server, "EchoMimicDecodeVideo", latent=["stock", 0], **file)
+    pasted = {"face": ["decode", 0], "original": ["3", 0], "crop": ["5", 0], "fps": 25.0}
+    graph["pasted"] = mini_node(server, "EchoMimicPasteBack", **pasted)
+
+    run = server.run(graph)
+
+    assert run.error() is None
+    for node in ("video", "pasted"):
+        said = read_provenance(server.file(run, node))
+        assert (said["model"], said["seed"]) == (MINI, STOCK_SEED)
+        assert said["nodes"]["KSampler"].items() >= {"steps": 1, "sampler_name": "euler"}.items()
+        assert said["nodes"]["EchoMimicContextWindows"]["context_frames"] == 12
+        assert said.get("variant") == ("joint" if node == "video" else None)  # an IMAGE has none
+
+
+def mini_node(server, kind, **inputs) -> dict:
+    return complete_node(server.get("/object_info"), kind, **inputs)
+
+
+@torch.inference_mode()
+def test_a_lora_above_our_sampler_is_told(pack):
+    provenance = module("nodes.provenance").provenance
+    prompt = {
+        "1": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "a.safetensors"}},
+        "2": {"class_type": "EchoMimicSampler", "inputs": {"model": ["1", 0], "seed": 4}},
+        "3": {"class_type": "EchoMimicDecodeVideo", "inputs": {"latent": ["2", 0]}},
+    }
+    hidden = type("Hidden", (), {"prompt": prompt, "extra_pnginfo": None, "unique_id": "3"})
+    mark = {"variant": "audio", "seed": 3, "settings": {"num_inference_steps": 6}}
+
+    said = provenance(hidden, latent={"echomimic": mark}).made_by
+
+    assert said == mark | {"nodes": {"LoraLoaderModelOnly": {"lora_name": "a.safetensors"}}}
+
+
 @torch.inference_mode()
 def test_a_video_passes_its_mark_on(pack, tmp_path):
     from comfy_api.latest import InputImpl
@@ -82,11 +133,11 @@ def test_a_video_passes_its_mark_on(pack, tmp_path):
     write_video(path, black, **size, provenance=Provenance({"seed": 5}, {"prompt": "{}"}))
     other = InputImpl.VideoFromFile(str(ROOT / "none.mp4"))
 
-    said = provenance(None, other, InputImpl.VideoFromFile(str(path)))
+    said = provenance(None, audio=other, face=InputImpl.VideoFromFile(str(path)))
 
     assert said.made_by["seed"] == 5
     assert said.tags == {}
-    assert provenance(None, other).made_by == {}
+    assert provenance(None, face=other).made_by == {}
 
 
 @torch.inference_mode()
@@ -95,7 +146,7 @@ def test_without_metadata_the_graph_is_left_out_but_not_the_mark(pack, monkeypat
     monkeypatch.setattr(provenance.args, "disable_metadata", True)
     hidden = type("Hidden", (), {"prompt": {"1": {}}, "extra_pnginfo": {"workflow": {}}})
 
-    tags = provenance.provenance(hidden, {"echomimic": {"seed": 3}}).container_tags()
+    tags = provenance.provenance(hidden, latent={"echomimic": {"seed": 3}}).container_tags()
 
     assert json.loads(tags["echomimic"])["seed"] == 3
     assert not {"prompt", "workflow"} & tags.keys()
