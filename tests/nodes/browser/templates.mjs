@@ -5,7 +5,8 @@ export async function listedTemplates(page, path, names) {
   const replies = [];
   page.on("response", (reply) => replies.push(reply));
   await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.BrowseTemplates"));
-  await page.getByText(path.split("/").at(-1), { exact: true }).first().click();
+  const list = page.getByRole("dialog"); // nodes behind it bear the name of the pack too
+  await list.getByText(path.split("/").at(-1), { exact: true }).first().click();
   const pictures = {};
   for (const name of names) pictures[name] = await pictureOf(page, path, name, replies);
   return pictures;
