@@ -13,8 +13,6 @@ from torch import Tensor
 from ..echomimic.models.unet import UNet
 from .runtime import paced
 
-HALVES = 2  # of guidance: so many clips are one window
-
 
 class ComfyUNet(UNet):
     """The same network, called the way ComfyUI calls a diffusion model.
@@ -39,8 +37,8 @@ class ComfyUNet(UNet):
         chunks = len(options.get("cond_or_uncond", [0]))
         conditions.setdefault("num_frames", len(x) // chunks)
         attention = conditions.setdefault("attention", partial(attend, transformer_options=options))
-        if len(x) > HALVES * conditions["num_frames"] and not torch.compiler.is_compiling():
-            conditions["attention"] = paced(attention, x.device)  # several windows: cancel sooner
+        if _windows(x, conditions) > 1 and not torch.compiler.is_compiling():
+            conditions["attention"] = paced(attention, x.device)  # a cancel does not wait for all
         wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
         executor = WrapperExecutor.new_class_executor(self._predict, self, wrappers)
         return executor.execute(x, timesteps, context, control, options, **conditions)
@@ -64,6 +62,12 @@ class ComfyUNet(UNet):
         if tokens is not None:
             conditions["audio"] = self.project_audio(tokens)
         return super().forward(x, timesteps, **conditions)
+
+
+def _windows(x: Tensor, conditions: dict[str, Any]) -> int:
+    """How many windows a call has: guidance adds each once more, without conditions."""
+    conditional = conditions.get("conditional")
+    return len(x) // conditions["num_frames"] if conditional is None else sum(conditional)
 
 
 def attend(

@@ -117,7 +117,7 @@ class EchoMimicPlan(io.ComfyNode):
                     display_name="seconds",
                     tooltip="Time of sampling, and of decoding with a VAE; 0 if not measured.",
                 ),
-                io.Boolean.Output(display_name="fits", tooltip="Whether it fits into memory."),
+                io.Boolean.Output(display_name="fits", tooltip="Whether memory and disk suffice."),
             ],
         )
 

@@ -63,7 +63,7 @@ class EchoMimicSampler(io.ComfyNode):
                     default=0,
                     min=0,
                     max=1000,
-                    tooltip="0: the variant's own, 30, or 6 for those named _acc.",
+                    tooltip="0: the variant's own: 30, 6 for those named _acc, 8 for mini.",
                 ),
                 io.Float.Input(
                     "cfg",
@@ -72,7 +72,8 @@ class EchoMimicSampler(io.ComfyNode):
                     max=30.0,
                     step=0.1,
                     tooltip="How strongly portrait and voice guide; 1 is without guidance and "
-                    "twice as fast. 0: the variant's own, 2.5, or 1 for those named _acc.",
+                    "twice as fast. 0: the variant's own: 2.5, 1 for those named _acc, 1.5 for "
+                    "mini.",
                 ),
                 io.Combo.Input(
                     "scheduler",

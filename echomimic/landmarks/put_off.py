@@ -1,7 +1,7 @@
-"""MediaPipe without what it imports for plots and recordings.
+"""MediaPipe without what it imports for plots and recordings, matplotlib and sounddevice.
 
-Both libraries search the system as soon as they are imported, one for fonts and one for a library
-of its own, and run programs to do so. In ComfyUI's process nothing does.
+Both search the system as soon as they are imported, one for fonts and one for a library of its own,
+and run programs to do so. In ComfyUI's process nothing does.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class Panel:
         """The points (n,) by themselves."""
         for part in _unbroken(self._points(xs, ys)):
             for x, y in part:
-                self._chart.draw.circle((x, y), self._chart.scale * radius, colour)
+                reach = self._chart.scale * radius
+                self._chart.draw.ellipse((x - reach, y - reach, x + reach, y + reach), colour)
 
     def area(self, xs: np.ndarray, ys: np.ndarray, colour: str) -> None:
         """All below the points (n,)."""

@@ -107,7 +107,7 @@ def test_a_device_is_not_given_more_than_a_part_of_a_call_in_advance(clip, monke
     assert len(ahead) == Event.given > 2 * runtime.AHEAD * WINDOWS  # less than half a window
 
 
-def test_one_window_in_a_call_and_the_cpu_are_not_held_up(clip, monkeypatch):
+def test_only_several_windows_in_a_call_are_held_up_and_the_cpu_never(clip, monkeypatch):
     held, runtime = [], module("nodes.runtime")
     monkeypatch.setattr(
         module("nodes.network"), "paced", lambda attention, _: held.append(1) or attention
@@ -115,4 +115,6 @@ def test_one_window_in_a_call_and_the_cpu_are_not_held_up(clip, monkeypatch):
     clip.ours(steps=1, context_frames=FRAMES)
     clip.stock(steps=1)
     assert not held
+    clip.ours(steps=1, cfg=1.0, context_frames=4, context_overlap=2, window_batch=2)
+    assert held  # two windows are as many rows as one with guidance
     assert runtime.paced(held, torch.device("cpu")) is held
