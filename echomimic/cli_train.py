@@ -60,7 +60,7 @@ def add_quality(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .train.loop import MODELS, train_stage
+    from .train.loop import MODELS, leave_processes, train_stage
     from .train.recipe import read_recipe
     from .train.stages import make_stage
 
@@ -82,6 +82,7 @@ def _train(options: argparse.Namespace) -> None:
                 fingerprint={"seed": recipe.seed, "model": recipe.model, "data": recipe.data},
                 resume=not options.fresh, on_step=show,
             )  # fmt: skip
+    leave_processes()
     sys.stderr.write(f"{options.out / MODELS}\n")
 
 

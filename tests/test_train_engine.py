@@ -155,9 +155,11 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
         "from pathlib import Path\n"
         "from test_train_engine import *\n"
+        "from echomimic.train.loop import leave_processes\n"
         f"stage = run(Path({str(tmp_path / 'two')!r}))\n"
         f"path = Path({str(tmp_path)!r}) / f'fetched-{{os.environ[\"RANK\"]}}'\n"
         "path.write_text(str(stage.fetched[:2]))\n"
+        "leave_processes()\n"
     )
     command, environment = in_two_processes(script)
     done = subprocess.run(

@@ -25,7 +25,7 @@ from echomimic.models.landmark_encoder import LandmarkEncoder
 from echomimic.models.unet import UNet
 from echomimic.train.conditioned import ConditionedTraining, Objective
 from echomimic.train.draws import generator
-from echomimic.train.loop import train_stage
+from echomimic.train.loop import leave_processes, train_stage
 from echomimic.train.trainable import freeze_all_but_trainable
 
 WRAPPED = "FeedForward,ResnetBlock"
@@ -121,6 +121,7 @@ def train_sharded(folder):
     run(folder, accelerator=sharding("Linear"))
     names = WRAPPED.split(",")
     train_stage(NetworksStage(), NETWORKS, folder / "n/stage2", accelerator=sharding(*names))
+    leave_processes()
 
 
 @pytest.fixture(scope="module")

@@ -210,6 +210,15 @@ class Run:
         }
 
 
+def leave_processes() -> None:
+    """Part from the other processes, if there are any, when all stages are done.
+
+    A process that ends without it may crash on its way out, in threads that wait for the others.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _is_due(done: int, every: int) -> bool:
     """Whether something happens after this step; `every` 0 is never."""
     return every > 0 and done % every == 0
