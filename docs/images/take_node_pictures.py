@@ -25,10 +25,10 @@ from echomimic.landmarks.track_file import save_track
 from echomimic.puppets.clip import PuppetClip
 from echomimic.puppets.identity import EXAMPLE_SEED
 
-FACE_POINTS = "0.37,0.475 0.63,0.475 0.5,0.585 0.37,0.735 0.63,0.735"  # in the example portrait
+FACE_POINTS = "0.374,0.472 0.626,0.472 0.5,0.585 0.385,0.735 0.615,0.735"  # in the example portrait
 COLOURS, LARGEST = 224, 60_000  # of a picture, and bytes of its file
 LANDMARKER = "face_landmarker_v2_with_blendshapes.task"  # EchoMimic Place Face needs it
-MINI, STEPS, FRAMES, CFG = "mini (built in)", 6, 12, 1.5
+MINI, STEPS, FRAMES, CFG = "mini (built in)", 8, 12, 1.5
 PHOTO, SIDE, CORNER = (448, 320), 256, (160, 64)  # pixels: a photo, and the portrait in it
 TRACK_FRAMES = 50
 
