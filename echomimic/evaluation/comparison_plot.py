@@ -12,6 +12,8 @@ PARTS = {"face": 0, "mouth": 6, "eyes": 2}  # pixels of the dashes of their curv
 DIFFERENCE = 4  # times as bright as it is
 LEFT, TOP, RIGHT, BOTTOM, GAP = 52, 24, 24, 40, 40  # pixels for what stands beside the panels
 
+Curve = tuple[str, str, dict[str, np.ndarray]]  # name, unit, values (f,) of each part
+
 
 def draw_comparison(found: ClipComparison, size: tuple[int, int] = (1024, 768)) -> np.ndarray:
     """The plot, uint8 (H, W, 3)."""
@@ -24,9 +26,6 @@ def draw_comparison(found: ClipComparison, size: tuple[int, int] = (1024, 768)) 
         below = bottom == rows[-1][1]
         _draw(chart, (LEFT, top, width - RIGHT, bottom), found, curve, below=below)
     return chart.pixels()
-
-
-Curve = tuple[str, str, dict[str, np.ndarray]]  # name, unit, values (f,) of each part
 
 
 def _curves(found: ClipComparison) -> list[Curve]:

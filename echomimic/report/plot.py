@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..media.chart import Box, Chart, Panel, Range, span, split
+from ..media.chart import FAINT, Box, Chart, Panel, Range, span, split
 from .measures import QUIETEST
 from .motion_report import MotionReport
 
@@ -69,7 +69,7 @@ def _draw_roughness(chart: Chart, box: Box, report: MotionReport) -> None:
     middle = _seconds(report)[1:-1]
     if report.picture_roughness is not None:
         picture = Panel(chart, box, _time(report), span(report.picture_roughness, low=0))
-        picture.line(middle, report.picture_roughness, "#999999", 0.8)
+        picture.line(middle, report.picture_roughness, FAINT, 0.8)
         picture.right("picture, of 255")
     panel = Panel(chart, box, _time(report), span(report.roughness, low=0))
     panel.line(middle, report.roughness, ROUGH)

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -126,18 +127,16 @@ class TestPreview:
         )
         return messages
 
+    @pytest.fixture
+    def render(self, pack, loaded, inputs):  # noqa: F811
+        return partial(rendered, pack, loaded, inputs)
+
     @staticmethod
     def of_steps(messages):
         return [facts for facts in messages if "sheet" in facts]
 
     def test_finished_frames_are_shown_before_those_of_the_segment(
-        self,
-        pack,
-        loaded,  # noqa: F811
-        inputs,  # noqa: F811
-        output,
-        sent,
-        monkeypatch,
+        self, pack, render, output, sent, monkeypatch
     ):
         drawn, preview = [], module("nodes.preview")
         draw = preview._coloured
@@ -147,7 +146,7 @@ class TestPreview:
             "_coloured",
             lambda clean, colours: drawn.append(colours) or draw(clean, colours),
         )
-        rendered(pack, loaded, inputs, keep_latents=True)
+        render(keep_latents=True)
         folder, steps = kept_render(pack, output), self.of_steps(sent)
         assert [facts["num_frames"] for facts in steps] == [6, 6, 10, 10, 14, 14]
         for facts in steps:
@@ -160,20 +159,12 @@ class TestPreview:
             assert np.argmin(apart) == number
             assert apart[number] < 3  # of 255; JPEG, with other neighbours
 
-    def test_a_render_that_goes_on_shows_what_was_finished_before(
-        self,
-        pack,
-        loaded,  # noqa: F811
-        inputs,  # noqa: F811
-        output,
-        sent,
-        monkeypatch,
-    ):
-        rendered(pack, loaded, inputs, keep_latents=True)
+    def test_a_render_that_goes_on_shows_what_was_finished_before(self, render, pack, output, sent):
+        render(keep_latents=True)
         before = self.of_steps(sent)[4:]  # of the last segment
         kept_render(pack, output)._path(kept_render(pack, output).segments[-1]).unlink()
         sent.clear()
-        rendered(pack, loaded, inputs, filename_prefix="again")
+        render(filename_prefix="again")
         assert self.of_steps(sent)[0]["shown"] == before[0]["shown"]
         assert [f["sheet"] for f in self.of_steps(sent)] == [f["sheet"] for f in before]
 
