@@ -1,10 +1,11 @@
 """The paper in miniature: measures everything, and writes docs/evaluation.md.
 
-    python -m benchmarks.miniature --ablations ablations
+    python -m benchmarks.miniature
 
-A study that was killed goes on with the same command. `--page-only` writes the page from what lies
-in docs/evaluation. Sections that were measured elsewhere stay as they are:
-`--sections ablations` on another machine, and its JSON put into docs/evaluation, will do.
+Trains the models of the ablations first, unless `--ablations` names a folder of them. A study that
+was killed goes on with the same command. `--page-only` writes the page from what lies in
+docs/evaluation. Sections that were measured elsewhere stay as they are: `--sections ablations` on
+another machine, and its JSON put into docs/evaluation, will do.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from echomimic.errors import EchoMimicError, OptionsError
 from echomimic.files import replacing
 from echomimic.media.image import write_image
 
-from . import ablation_study, driving, plots, sampling_study, synchronisation
+from . import ablation_study, ablations, driving, plots, sampling_study, synchronisation
 from .page import page
 from .scale import SCALES, Scale
 from .store import Store, fingerprint, measure_missing, work_of
@@ -49,9 +50,6 @@ def study(options: argparse.Namespace) -> None:
         return
     store = Store(options.work / "films.jsonl")
     for name in options.sections:
-        if name == "ablations" and options.ablations is None:
-            log.info("No --ablations are given; that section stays as it is.")
-            continue
         log.info("Section %s", name)
         section = _measured(name, options, scale, store)
         _write_json(folder, name, {"about": _about(name, options), **section})
@@ -64,13 +62,21 @@ def _measured(name: str, options: argparse.Namespace, scale: Scale, store: Store
     if name == "synchronisation":
         return synchronisation.summary(scale) | {"scale": asdict(scale)}
     if name == "ablations":
-        found = ablation_study.found_models(options.ablations)
+        found = ablation_study.found_models(options.ablations or _trained(options))
         measure_missing(store, ablation_study.work(found, scale), **place)
         return ablation_study.summary(store, found, scale)
     section = {"driving": driving, "sampling": sampling_study}[name]
     films = driving.films(scale) if name == "driving" else sampling_study.all_films(scale)
     measure_missing(store, work_of([models], films), **place)
     return section.summary(store, models, scale)
+
+
+def _trained(options: argparse.Namespace) -> Path:
+    """The folder of the ablations, of which those that are missing are trained."""
+    folder = options.work / "ablations"
+    given = ["--start", options.models, "--out", folder, "--jobs", options.jobs]
+    ablations.run(ablations.parse([*map(str, given), "--device", options.device]))
+    return folder
 
 
 def write_page(docs: Path, plotted: Sequence[str]) -> None:
@@ -137,7 +143,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The paper in miniature: docs/evaluation.md.")
     add = parser.add_argument
     add("--models", type=Path, default=MINI, help="folder of a joint model; default: built in")
-    add("--ablations", type=Path, help="folder of <variant>-seed<k>, as `ablations` makes them")
+    add("--ablations", type=Path, help="folder of <variant>-seed<k>; default: trained")
     add("--docs", type=Path, default=DOCS, help="folder of evaluation.md and evaluation/")
     add("--work", type=Path, default=Path("build/miniature"), help="what was measured so far")
     add("--scale", choices=list(SCALES), default="full")

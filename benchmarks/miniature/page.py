@@ -17,11 +17,11 @@ with models of the built-in one's kind: 128 × 128 pixels, some 10 million param
 these ideas work at this size; whether they work so at the paper's size it cannot say. Made by
 
 ```bash
-python -m benchmarks.miniature.ablations --start echomimic/assets/mini --out ablations
-python -m benchmarks.miniature --ablations ablations
+python -m benchmarks.miniature
 ```
 
-which go on where they were stopped; `--page-only` makes this page anew from the JSON in
+which trains the models of the ablations too, takes about 3 hours on two cores, and goes on where it
+was stopped; `--page-only` makes this page anew from the JSON in
 [evaluation/](evaluation), which has all figures. Every sentence that says what a claim came to was
 chosen by the program, by the intervals: a difference counts if its 95 % interval excludes 0. Many
 are compared at once: of a hundred without any meaning, about five count all the same.
@@ -91,6 +91,8 @@ def _driving(section: dict[str, Any]) -> list[str]:
         *table(["driven by", *distances], apart),
         "",
         "![Every measure of the driving modes, with intervals](evaluation/driving.png)",
+        "",
+        "Dashed: the real films' first halves and their second.",
         "",
         "The paper's order is landmarks before audio + landmarks before audio, in FID, FVD, SSIM, "
         "E-FID and Sync-C; here SSIM, the distances and mouth r stand for them. "

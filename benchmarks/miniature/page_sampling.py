@@ -6,6 +6,8 @@ from typing import Any
 
 from .sentences import number, table
 
+WORTH = 0.1  # of the time
+
 
 def sampling(section: dict[str, Any]) -> list[str]:
     protocol, settings = section["protocol"], section["settings"]
@@ -38,19 +40,47 @@ def sampling(section: dict[str, Any]) -> list[str]:
 
 
 def _advice(section: dict[str, Any]) -> list[str]:
-    settings, own, cheapest = section["settings"], section["own"], section["cheapest"]
-    share = settings[cheapest]["seconds"] / settings[own]["seconds"]
-    ahead = "; ".join(section["ahead"])
     hairs = ", ".join(f"{name} {hair:g}" for name, hair in section["hairs"].items())
+    cheapest, ahead = section["cheapest"], section["ahead"]
+    better = "; ".join(f"{one} ({_share(section, one)})" for one in ahead) or "no setting"
     return [
         f"Better and worse is what differs from the model's own by more than a hair ({hairs}), "
         "with an asterisk where Student's interval over the films excludes 0. "
         f"The cheapest setting that is worse in no measure is **{cheapest}** "
-        f"({100 * share:.0f} % of the time). Better in at least one measure and worse in none: "
-        f"{ahead or 'no setting'}."
+        f"({_share(section, cheapest)}). Better in at least one measure and worse in none: "
+        f"{better}.",
+        "",
+        _decision(section),
     ]
 
 
+def _decision(section: dict[str, Any]) -> str:
+    """What follows for the defaults, by a rule."""
+    saved = 1 - _seconds(section, section["cheapest"]) / _seconds(section, section["own"])
+    return (
+        f"A default is changed for a setting that is worse in no measure and saves {WORTH:.0%} of "
+        "the time: "
+        + (
+            f"here, to **{section['cheapest']}**."
+            if saved >= WORTH
+            else "there is none here, so **the defaults stay**. What takes longer is for the user "
+            "to choose."
+        )
+    )
+
+
+def _share(section: dict[str, Any], setting: str) -> str:
+    return f"{_seconds(section, setting) / _seconds(section, section['own']):.0%} of the time"
+
+
+def _seconds(section: dict[str, Any], setting: str) -> float:
+    return section["settings"][setting]["seconds"]
+
+
 def _against(row: dict[str, Any]) -> str:
-    parts = [f"{word}: {', '.join(row[word])}" for word in ("better", "worse") if row[word]]
+    parts = [
+        f"{word}: {', '.join(one.replace(', ', ' ') for one in row[word])}"
+        for word in ("better", "worse")
+        if row[word]
+    ]
     return "; ".join(parts) or "–"

@@ -29,7 +29,11 @@ def draw_driving(section: dict[str, Any]) -> np.ndarray:
     panels = [(name, {driven: known[name] for driven, known in measures.items()}, None)
               for name in names]  # fmt: skip
     panels += [
-        (f"distance of {space}", {driven: known[driven] for driven in measures}, known["floor"])
+        (
+            f"distance of {space}",
+            {driven: known[driven] for driven in measures},
+            known["floor in time"],  # that between people is far above all bars
+        )
         for space, known in distances.items()
     ]
     return _bars(panels, columns=3)
