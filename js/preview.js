@@ -93,7 +93,9 @@ function makePreview(node) {
 function hideStillPreview(node) {
   const isInside = node.graph && node.graph.isRootGraph === false; // in a subgraph
   const id = isInside ? `${node.graph.id}:${node.id}` : String(node.id);
-  app.extensionManager?._p?._s?.get("nodeOutput")?.revokePreviewsByLocatorId?.(id);
+  const store = app.extensionManager?._p?._s?.get("nodeOutput");
+  if (store?.revokePreviewsByLocatorId) store.revokePreviewsByLocatorId(id);
+  else delete store?.nodePreviewImages?.[id]; // the page of ComfyUI 0.18
   delete app.nodePreviewImages?.[id];
 }
 

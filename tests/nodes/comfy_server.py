@@ -67,6 +67,12 @@ class Run:
         return None
 
 
+def _own_page() -> list[str]:
+    """The option for a page other than the installed one, if a folder with it is named."""
+    folder = os.environ.get("COMFYUI_PAGE")
+    return ["--front-end-root", folder] if folder else []
+
+
 class Server:
     """ComfyUI with only our pack, on a free port, with folders of its own."""
 
@@ -83,7 +89,7 @@ class Server:
             sys.executable, "main.py", "--cpu", "--port", str(self.port),
             "--base-directory", str(base), "--disable-auto-launch", "--disable-api-nodes",
             "--database-url", f"sqlite:///{base}/user/comfyui.db",
-            "--preview-method", "latent2rgb", *options,
+            "--preview-method", "latent2rgb", *_own_page(), *options,
         ]  # fmt: skip
         self._comfyui = comfyui
         self._process: subprocess.Popen | None = None

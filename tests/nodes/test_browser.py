@@ -20,6 +20,8 @@ OTHER_PRESET = "eyes and brows"
 HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)]  # the default
 DRAGGED_TO = (0.25, 0.3)
 COLOUR = (200, 80, 40)  # of the portrait
+DECODED = 72  # frames that take longer than a message is due
+LONG, IN_SECOND_SEGMENT = "20", 2  # a node; its preview that is held
 FEWEST_COLOURS = 20  # of a picture, rather than of a word or of nothing
 
 
@@ -71,11 +73,28 @@ def placed(use, server) -> dict:
 
 @pytest.fixture(scope="module")
 def watched(use, server) -> dict:
-    """What was seen while a clip was sampled and decoded."""
-    graph = mini_graph(server.get("/object_info"), length=FRAMES, steps=6)
+    """What was seen while clips were sampled, decoded, and rendered in segments."""
+    info = server.get("/object_info")
+    graph = mini_graph(info, length=FRAMES, steps=6)
     assert server.run(graph).error() is None  # so that only sampler and decoder are left to run
+    others = {
+        "decoder": {"graph": mini_graph(info, length=DECODED, steps=1), "node": MINI_DECODER,
+                    "previews": 1},
+        "longRender": {"graph": long_graph(info), "node": LONG, "previews": IN_SECOND_SEGMENT},
+    }  # fmt: skip
     nodes = {"sampler": MINI_SAMPLER, "decoder": MINI_DECODER}
-    return use("preview.mjs", graph=graph, fewestColours=FEWEST_COLOURS, **nodes)
+    return use("preview.mjs", graph=graph, fewestColours=FEWEST_COLOURS, others=others, **nodes)
+
+
+def long_graph(info: dict) -> dict:
+    """The clip rendered in segments of one window, each in one step."""
+    graph = mini_graph(info, length=FRAMES, steps=1)
+    sampler, decoder = graph.pop(MINI_SAMPLER)["inputs"], graph.pop(MINI_DECODER)["inputs"]
+    values = sampler | decoder | {"context_frames": 6, "context_overlap": 2, "segment_windows": 1}
+    known = info["EchoMimicLongRender"]["input"]
+    wanted = {**known["required"], **known["optional"]}
+    inputs = {name: value for name, value in values.items() if name in wanted}
+    return graph | {LONG: _node(info, "EchoMimicLongRender", **inputs)}
 
 
 def _node(info: dict, kind: str, **inputs) -> dict:
@@ -178,12 +197,28 @@ def test_keyboard_moves_a_handle(placed):
 
 def test_whole_clip_plays_on_the_sampler_while_it_is_made(watched):
     assert watched["pageErrors"] == watched["missing"] == []
-    assert watched["frames"] == str(FRAMES)
-    assert "left" in watched["left"]
-    assert watched["colours"] > FEWEST_COLOURS
-    assert watched["moves"]
-    assert watched["endedEarly"] is False  # all of this was seen while the run was not over
+    assert watched["sampler"]["frames"] == FRAMES
+    assert "left" in watched["sampler"]["left"]
+    assert_plays(watched["sampler"])
     assert watched["stillPreview"] is False
+
+
+def test_frames_play_on_the_decoder_while_it_decodes(watched):
+    assert 1 < watched["decoder"]["frames"] <= DECODED
+    assert_plays(watched["decoder"])
+
+
+def test_long_render_plays_its_finished_segment_and_the_one_that_is_sampled(watched):
+    assert watched["longRender"]["frames"] == 10  # two windows of 6 frames with 2 in common
+    assert_plays(watched["longRender"])
+
+
+def assert_plays(preview: dict) -> None:
+    """The preview showed pictures that move, while the run was not over."""
+    assert preview["colours"] > FEWEST_COLOURS
+    assert preview["moves"]
+    assert preview["isInView"]
+    assert preview["endedEarly"] is False
 
 
 def test_finished_preview_stays_on_the_sampler_and_gives_way_to_the_video(watched):

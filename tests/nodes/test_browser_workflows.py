@@ -88,6 +88,12 @@ def test_list_of_templates_shows_the_picture_of_the_workflow(opened, name):
     assert opened["listed"][name] == expected
 
 
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_click_on_its_card_opens_the_workflow(opened, name):
+    kinds = sorted(node["type"] for node in WORKFLOWS[name]["nodes"])
+    assert opened["clicked"][name] == {"kinds": kinds, "dialogs": []}
+
+
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_page_names_file_and_folder_that_a_workflow_lacks(browser, server, renderer, tmp_path):
     workflow = json.loads(json.dumps(WORKFLOWS["landmark"]))

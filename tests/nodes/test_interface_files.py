@@ -54,6 +54,23 @@ def test_chinese_locale_has_every_name_and_tooltip_and_nothing_else(found):
         assert CHINESE.search(chinese[name]["display_name"] + chinese[name]["description"])
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_text_has_what_pages_take_for_a_placeholder(language):
+    """The page of ComfyUI 0.18 then shows the node without any of its widgets."""
+    texts = list(strings_of(files.read_locale(language)))
+    assert len(texts) > 500
+    assert [text for text in texts if re.search("[{}@|]", text)] == []
+
+
+def strings_of(value):
+    """All texts in a locale."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for inner in value.values():
+            yield from strings_of(inner)
+
+
 def test_categories_are_translated(found):
     parts = {part for schema in found.values() for part in schema.category.split("/")}
     for language in files.LANGUAGES:

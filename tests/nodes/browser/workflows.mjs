@@ -1,12 +1,12 @@
 /**
  * Opens templates of the pack, runs those with `changes`, and reports what the page says and shows;
- * then looks for them in ComfyUI's list of templates.
+ * then looks for them in ComfyUI's list of templates, and opens each by a click on its card.
  */
 
 import { join } from "node:path";
 
 import { inBrowser } from "./page.mjs";
-import { listedTemplates } from "./templates.mjs";
+import { listedTemplates, openByCard } from "./templates.mjs";
 import { runOpen, showVideo } from "./run.mjs";
 
 await inBrowser(async (page, { templates, names, changes, pictures }, seen) => {
@@ -27,6 +27,9 @@ await inBrowser(async (page, { templates, names, changes, pictures }, seen) => {
     await page.screenshot({ path: join(pictures, `${name}.png`) });
   }
   seen.listed = await listedTemplates(page, templates, names);
+  await page.keyboard.press("Escape");
+  seen.clicked = {};
+  for (const name of names) seen.clicked[name] = await openByCard(page, templates, name);
 });
 
 async function openTemplate(page, address) {
