@@ -191,9 +191,11 @@ def test_full_face_and_residual_lies_nearest_to_the_truth():
 
 def test_each_variant_differs_from_the_base_in_one_thing():
     base = read_recipe("mini")
-    recipes = {name: ablation(base, name, 2, Schedule((40, 20))) for name in VARIANTS}
+    schedule = Schedule((40, 20), targets=3)
+    recipes = {name: ablation(base, name, 2, schedule) for name in VARIANTS}
     samples = {name: recipe.stages["stage1"].settings for name, recipe in recipes.items()}
-    assert samples["base"] == base.stages["stage1"].settings
+    own = base.stages["stage1"].settings
+    assert samples["base"] == own | {"samples": own["samples"] | {"targets": 3}}
     assert samples["no_spatial"]["objective"]["spatial_weight"] == 0
     assert samples["no_selection"]["samples"]["selection"]["enabled"] is False
     assert samples["no_augmentation"]["augmentation"]["enabled"] is False
@@ -211,7 +213,7 @@ def test_a_variant_trains_into_a_model_like_any_other(tmp_path):
     encoder = AudioEncoder(AudioEncoderConfig(**MODEL["audio_encoder"]))
     export_audio_encoder(encoder, tmp_path / "start")
     make_puppets(tmp_path / "data", 12, OPTIONS, workers=1)
-    recipe = ablation(RECIPE, "no_selection", 1, Schedule((2, 2), (2, 2)))
+    recipe = ablation(RECIPE, "no_selection", 1, Schedule((2, 2), (2, 2), channels=()))
     train(Job(recipe, tmp_path / "data", tmp_path / "start", tmp_path, "no_selection-seed1"))
     made = tmp_path / "no_selection-seed1"
     EchoMimic.from_folder(made, "joint", device="cpu")

@@ -138,7 +138,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _schedule(options: argparse.Namespace) -> Schedule:
     return Schedule(
-        tuple(options.steps), tuple(options.batch), tuple(options.channels), options.workers
+        tuple(options.steps),
+        tuple(options.batch),
+        options.targets,
+        tuple(options.channels),
+        options.workers,
     )
 
 
@@ -164,7 +168,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     default = Schedule()
     add("--steps", type=int, nargs=2, default=default.steps, help="of stage 1 and 2")
     add("--batch", type=int, nargs=2, default=default.batch_size, help="of stage 1 and 2")
-    add("--channels", type=int, nargs="*", default=(), help="widths of the UNets")
+    add("--targets", type=int, default=default.targets, help="frames of a sample of stage 1")
+    add("--channels", type=int, nargs="*", default=default.channels,
+        help="widths of the UNets; none: all as in the recipe")  # fmt: skip
     add("--jobs", type=int, default=os.cpu_count(), help="models trained at once")
     add("--threads", type=int, default=1, help="of each")
     add("--workers", type=int, default=0, help="processes that load samples, of each")

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from comfy_server import MUTED
-from conftest import COMFYUI
 from page import RENDERERS, see
 from PIL import Image
 from support import ROOT
@@ -24,12 +23,6 @@ LACKS = "denoising_unet_pose.pth"  # of the models that the templates name
 PICTURE_COLOURS = 3000  # in a screenshot of a video; the player's controls alone have some hundred
 
 
-def is_oldest() -> bool:
-    """Whether ComfyUI is the oldest version that the pack declares."""
-    version = (COMFYUI / "comfyui_version.py").read_text().split('"')[1]
-    return f'requires-comfyui = ">={version}"' in (ROOT / "pyproject.toml").read_text()
-
-
 def of_kind(workflow: dict, *kinds: str) -> dict:
     """The only node of these kinds in a file of the user interface."""
     (node,) = (node for node in workflow["nodes"] if node["type"] in kinds)
@@ -47,9 +40,9 @@ def short_run(workflow: dict, seed: int) -> dict:
 
 @pytest.fixture(scope="module", params=RENDERERS)
 def opened(request, browser, server, tmp_path_factory) -> dict:
-    """What was seen while the templates were opened, and, in the newest ComfyUI, run."""
+    """What was seen while the templates were opened and run."""
     seed = RENDERERS.index(request.param)  # another for each: nothing may come from the cache
-    runs = {} if is_oldest() else {n: short_run(w, seed) for n, w in WORKFLOWS.items()}
+    runs = {n: short_run(w, seed) for n, w in WORKFLOWS.items()}
     pictures = tmp_path_factory.mktemp(request.param)
     setup = {"templates": TEMPLATES, "names": list(WORKFLOWS), "changes": runs}
     script = "workflows.mjs"
@@ -69,9 +62,6 @@ def test_workflow_opens_without_complaint_and_every_value_in_its_place(opened, n
         assert values.items() <= node.get("widgets_values_named", {}).items(), node["type"]
 
 
-@pytest.mark.skipif(
-    is_oldest(), reason="the page is the same package; test_mini_nodes runs them here"
-)
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflow_finishes_and_its_video_is_seen_on_the_page(opened, name):
     run = opened["opened"][name]["run"]
@@ -88,10 +78,9 @@ def test_list_of_templates_shows_the_picture_of_the_workflow(opened, name):
     assert opened["listed"][name] == expected
 
 
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_click_on_its_card_opens_the_workflow(opened, name):
-    kinds = sorted(node["type"] for node in WORKFLOWS[name]["nodes"])
-    assert opened["clicked"][name] == {"kinds": kinds, "dialogs": []}
+def test_click_on_a_card_opens_its_workflow(opened):
+    first = next(iter(WORKFLOWS.values()))
+    assert opened["clicked"] == sorted(node["type"] for node in first["nodes"])
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)
@@ -100,7 +89,7 @@ def test_page_names_file_and_folder_that_a_workflow_lacks(browser, server, rende
     of_kind(workflow, "EchoMimicModelLoader")["widgets_values"][0] = LACKS
     setup = {"workflow": workflow, "picture": str(tmp_path / "lacks.png")}
     seen = see(browser, server.url, "missing_file.mjs", renderer, **setup)
-    assert {LACKS, "echo_mimic"} <= set(seen["said"].split("\n"))
+    assert {LACKS, "echo_mimic"} <= set(seen["said"].lower().split("\n"))
     assert seen["pageErrors"] == seen["missing"] == []
 
 

@@ -7,6 +7,7 @@ await inBrowser(async (page, { workflow, picture }, seen) => {
   await page.evaluate((file) => window.app.loadGraphData(file), workflow);
   await page.waitForTimeout(1500);
   seen.titles = await page.getByTestId("node-title").allInnerTexts();
-  seen.labels = await page.getByTestId("widget-layout-field-label").allInnerTexts();
+  const nodes = await page.locator("[data-node-id]").allInnerTexts();
+  seen.labels = nodes.flatMap((text) => text.split("\n"));
   await page.screenshot({ path: picture });
 });

@@ -4,28 +4,20 @@
 export async function listedTemplates(page, path, names) {
   const replies = [];
   page.on("response", (reply) => replies.push(reply));
-  await openList(page, path);
+  await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.BrowseTemplates"));
+  const list = page.getByRole("dialog"); // nodes behind it bear the name of the pack too
+  await list.getByText(path.split("/").at(-1), { exact: true }).first().click();
   const pictures = {};
   for (const name of names) pictures[name] = await pictureOf(page, path, name, replies);
   return pictures;
 }
 
-async function openList(page, path) {
-  await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.BrowseTemplates"));
-  const list = page.getByRole("dialog"); // nodes behind it bear the name of the pack too
-  await list.getByText(path.split("/").at(-1), { exact: true }).first().click();
-}
-
-/** Opens a template by a click on its card; the kinds of the nodes that are there then. */
-export async function openByCard(page, path, name) {
+/** Opens a template of the list that is open by a click on its card; the kinds of its nodes. */
+export async function openByCard(page, name) {
   await page.evaluate(() => window.app.graph.clear());
-  await openList(page, path);
   await page.getByTestId(`template-workflow-${name}`).locator("img").first().click();
   await page.waitForFunction(() => window.app.graph.nodes.length > 0, null, { timeout: 30000 });
-  await page.waitForTimeout(500); // dialogs would appear after the graph
-  const kinds = await page.evaluate(() => window.app.graph.nodes.map(({ type }) => type));
-  const dialogs = await page.locator("[role=dialog]:visible").allInnerTexts();
-  return { kinds: kinds.sort(), dialogs };
+  return page.evaluate(() => window.app.graph.nodes.map(({ type }) => type).sort());
 }
 
 /** What the server said when the page asked for a picture, and its size on the card. */
