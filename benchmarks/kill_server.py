@@ -29,7 +29,7 @@ import aiohttp
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/nodes"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from comfy_server import MINI_DECODER, MINI_SAMPLER, Server, mini_graph
+from comfy_server import Server, long_graph
 
 from echomimic.render_folder import MANIFEST
 
@@ -40,17 +40,6 @@ CHOICES = {
     "keep_latents": True, "filename_prefix": "long", "save_output": True, "crf": 18,
 }  # fmt: skip
 log = logging.getLogger("kill_server")
-
-
-def long_graph(node_info: dict, frames: int, steps: int) -> dict:
-    """A puppet animated by EchoMimic Long Render."""
-    graph = mini_graph(node_info, length=frames, steps=steps)
-    sampler, decoder = graph.pop(MINI_SAMPLER)["inputs"], graph.pop(MINI_DECODER)["inputs"]
-    inputs = sampler | decoder | CHOICES | {"audio": ["4", 1]}
-    known = node_info["EchoMimicLongRender"]["input"]
-    wanted = known["required"] | known["optional"]
-    inputs = {name: value for name, value in inputs.items() if name in wanted}
-    return graph | {"long": {"class_type": "EchoMimicLongRender", "inputs": inputs}}
 
 
 class Render:
@@ -136,7 +125,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         server, render = Server(COMFYUI, Path(folder), ROOT), Render(Path(folder))
         with server:
-            graph = long_graph(server.get("/object_info"), options.frames, options.steps)
+            info = server.get("/object_info")
+            clip = {"length": options.frames, "steps": options.steps}
+            graph = long_graph(info, **clip, **CHOICES)
         seconds = run(server, graph)
         latents, (file,) = render.digests(), render.videos()
         total: collections.Counter[str] = collections.Counter()

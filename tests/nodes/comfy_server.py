@@ -21,6 +21,7 @@ MUTED = 2  # the mode of a node that is switched off
 RUN_TIMEOUT = 300
 MINI = "mini (built in)"
 MINI_LOADER, MINI_SAMPLER, MINI_DECODER = "1", "7", "8"  # ids in `mini_graph`
+LONG = "9"  # in `long_graph`
 MINI_CLIP = {
     "model": (MINI_LOADER, 0),
     "reference_unet": (MINI_LOADER, 1),
@@ -225,6 +226,17 @@ def mini_graph(node_info: dict, *, length: int, steps: int) -> dict:
         ),
     }
     return json.loads(json.dumps(graph))  # links are lists
+
+
+def long_graph(node_info: dict, *, length: int, steps: int, **choices: object) -> dict:
+    """The clip of `mini_graph` by EchoMimic Long Render, which is node `LONG`."""
+    graph = mini_graph(node_info, length=length, steps=steps)
+    sampler, decoder = graph.pop(MINI_SAMPLER)["inputs"], graph.pop(MINI_DECODER)["inputs"]
+    known = node_info["EchoMimicLongRender"]["input"]
+    wanted = known["required"] | known["optional"]
+    inputs = sampler | decoder | {"audio": ["4", 1]} | choices
+    inputs = {name: value for name, value in inputs.items() if name in wanted}
+    return graph | {LONG: {"class_type": "EchoMimicLongRender", "inputs": inputs}}
 
 
 def both_samplers_graph(node_info: dict, *, length: int, steps: int) -> dict:

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from comfy_server import MINI_DECODER, MINI_SAMPLER, Server, mini_graph
+from comfy_server import LONG, MINI_DECODER, MINI_SAMPLER, Server, long_graph, mini_graph
 from conftest import COMFYUI
 from faces import face, poses, track_of
 from page import RENDERERS, see
@@ -21,7 +21,8 @@ HANDLES = [(0.35, 0.42), (0.65, 0.42), (0.5, 0.58), (0.38, 0.72), (0.62, 0.72)] 
 DRAGGED_TO = (0.25, 0.3)
 COLOUR = (200, 80, 40)  # of the portrait
 DECODED = 72  # frames that take longer than a message is due
-LONG, IN_SECOND_SEGMENT = "20", 2  # a node; its preview that is held
+WINDOWS = {"context_frames": 6, "context_overlap": 2, "segment_windows": 1}
+IN_SECOND_SEGMENT = 2  # the preview of Long Render that is held, if it takes one step
 FEWEST_COLOURS = 20  # of a picture, rather than of a word or of nothing
 
 
@@ -80,21 +81,11 @@ def watched(use, server) -> dict:
     others = {
         "decoder": {"graph": mini_graph(info, length=DECODED, steps=1), "node": MINI_DECODER,
                     "previews": 1},
-        "longRender": {"graph": long_graph(info), "node": LONG, "previews": IN_SECOND_SEGMENT},
+        "longRender": {"graph": long_graph(info, length=FRAMES, steps=1, **WINDOWS), "node": LONG,
+                       "previews": IN_SECOND_SEGMENT},
     }  # fmt: skip
     nodes = {"sampler": MINI_SAMPLER, "decoder": MINI_DECODER}
     return use("preview.mjs", graph=graph, fewestColours=FEWEST_COLOURS, others=others, **nodes)
-
-
-def long_graph(info: dict) -> dict:
-    """The clip rendered in segments of one window, each in one step."""
-    graph = mini_graph(info, length=FRAMES, steps=1)
-    sampler, decoder = graph.pop(MINI_SAMPLER)["inputs"], graph.pop(MINI_DECODER)["inputs"]
-    values = sampler | decoder | {"context_frames": 6, "context_overlap": 2, "segment_windows": 1}
-    known = info["EchoMimicLongRender"]["input"]
-    wanted = {**known["required"], **known["optional"]}
-    inputs = {name: value for name, value in values.items() if name in wanted}
-    return graph | {LONG: _node(info, "EchoMimicLongRender", **inputs)}
 
 
 def _node(info: dict, kind: str, **inputs) -> dict:
