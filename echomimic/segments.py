@@ -32,7 +32,7 @@ from .render_folder import RenderFolder, Segment
 from .sampling import samplers
 from .sampling.noise import draws_whole_clip
 
-WINDOWS = 12  # per segment: 111 frames, for one window more than without segments
+WINDOWS = 12  # per segment: 111 frames, 105 of them new
 LATENT_BYTES = 4 * 4  # of a latent cell: four channels in float32
 SPACE = 1.5  # times what the latents take, for the video that is made of them
 
@@ -53,14 +53,15 @@ class Segments:
 
 
 def plan_segments(num_frames: int, options: SamplingOptions, windows: int) -> list[Segment]:
-    """Segments of `windows` windows, each beginning with the frames that windows share.
+    """Segments of `windows` windows, each beginning with the last frames of the one before.
 
     The last one reaches back further where less than a window is left, so that none is shorter.
     Raises `OptionsError` for options with which a clip cannot be cut.
     """
     _check_number(windows)
-    window, shared = options.context_frames, options.context_overlap
-    length = window + (windows - 1) * (window - shared)
+    window, overlap = options.context_frames, options.context_overlap
+    length = window + (windows - 1) * (window - overlap)
+    shared = min(2 * overlap, max(overlap, window // 2))
     segments = [Segment(0, 0, min(length, num_frames))]
     while segments[-1].stop < num_frames:
         end = segments[-1].stop

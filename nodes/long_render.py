@@ -64,7 +64,7 @@ class EchoMimicLongRender(io.ComfyNode):
                     min=1,
                     max=10_000,
                     tooltip="Windows that are finished together. Fewer lose less in a crash; each "
-                    "segment costs one window more.",
+                    "segment costs one or two windows more.",
                 ),
                 io.Boolean.Input(
                     "keep_latents",

@@ -68,10 +68,10 @@ class EchoMimicPartSelection(io.ComfyNode):
                     "edits",
                     default="",
                     multiline=True,
-                    tooltip="Parts moved by hand, as a JSON list whose objects have part (mouth, for "
-                    "example), time in seconds, offset (a list: right and down, in shares of the "
-                    "face's width), scale and rotation in degrees. Between two times a part moves "
-                    "evenly.",
+                    tooltip="Parts moved by hand, as a JSON list whose objects have part (mouth, "
+                    "for example), time in seconds, offset (a list: right and down, in shares of "
+                    "the face's width), scale and rotation in degrees. Between two times a part "
+                    "moves evenly.",
                 ),
             ],
             outputs=[

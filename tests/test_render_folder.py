@@ -162,7 +162,7 @@ class TestFullDisk:
 
         with (
             disk_with_room_for(4000),  # enough for the manifest
-            pytest.raises(RenderError, match=r"free disk space and run the same again: 1 of 5"),
+            pytest.raises(RenderError, match=r"free disk space and run the same again: 1 of 6"),
         ):
             render(tmp_path / "work")
 
@@ -223,7 +223,7 @@ def test_a_killed_process_loses_nothing_and_the_result_is_the_same(tmp_path):
         folder: [p.read_bytes() for p in sorted((tmp_path / folder).glob("*/*.safetensors"))]
         for folder in ("expected", "work")
     }
-    assert len(files["work"]) == 5
+    assert len(files["work"]) == 6
     assert files["work"] == files["expected"]
     done = json.loads(manifest.read_text())["finished"]
     assert all(done[: len(part)] == part for part in finished)  # none was rendered twice

@@ -45,7 +45,7 @@ def latents_of(folder):
 
 @pytest.mark.parametrize("windows", [1, 2, 5])
 @pytest.mark.parametrize("num_frames", [1, 6, 7, 10, 11, 14, 15, 100])
-def test_segments_are_whole_windows_that_share_the_overlap(num_frames, windows):
+def test_segments_are_whole_windows_that_share_half_a_window(num_frames, windows):
     chosen = options(context_frames=6, context_overlap=2)
     segments = plan_segments(num_frames, chosen, windows)
 
@@ -53,11 +53,19 @@ def test_segments_are_whole_windows_that_share_the_overlap(num_frames, windows):
     assert new == [*range(num_frames)]
     for before, segment in zip(segments, segments[1:], strict=False):
         assert segment.known == before.stop - segment.start
-        assert 2 <= segment.known <= before.stop - before.start
+        assert 3 <= segment.known <= before.stop - before.start
         assert segment.stop - segment.start >= 6
     for segment in segments[:-1]:
         assert segment.stop - segment.start == 6 + 4 * (windows - 1)
-    assert all(segment.known == 2 for segment in segments[1:-1])
+    assert all(segment.known == 3 for segment in segments[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap", "shared"), [(12, 3, 6), (12, 0, 0), (12, 1, 2), (12, 8, 8), (24, 4, 8)]
+)
+def test_segments_share_twice_the_overlap_of_windows_up_to_half_a_window(window, overlap, shared):
+    chosen = options(context_frames=window, context_overlap=overlap)
+    assert plan_segments(500, chosen, 2)[1].known == shared
 
 
 @pytest.mark.parametrize(
@@ -160,12 +168,12 @@ def test_segments_share_finished_frames(tmp_path):
     folder = render(tmp_path)
 
     first, second, *_ = folder.segments
-    assert second == Segment(1, start=4, stop=10, known=2)
+    assert second == Segment(1, start=3, stop=9, known=3)
     stored = load_file(folder.path / "segment-00001.safetensors")["latents"]
     clip = latents_of(folder)
     assert len(clip) == 20
-    assert torch.equal(clip[4:8], stored[:4])
-    assert not torch.equal(folder.known(second), stored[:2])
+    assert torch.equal(clip[3:6], stored[:3])
+    assert not torch.equal(folder.known(second), stored[:3])
     assert folder.known(first) is None
 
 

@@ -200,7 +200,7 @@ def test_frames_play_on_the_decoder_while_it_decodes(watched):
 
 
 def test_long_render_plays_its_finished_segment_and_the_one_that_is_sampled(watched):
-    assert watched["longRender"]["frames"] == 10  # two windows of 6 frames with 2 in common
+    assert watched["longRender"]["frames"] == 9  # two windows of 6 frames with 3 in common
     assert_plays(watched["longRender"])
 
 

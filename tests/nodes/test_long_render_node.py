@@ -84,7 +84,7 @@ def test_kept_latents_serve_another_file(pack, loaded, inputs, output):  # noqa:
     first = rendered(pack, loaded, inputs, keep_latents=True)
     (folder,) = (output / "echomimic_renders").iterdir()
     saved = {path: path.stat().st_mtime_ns for path in folder.glob("segment-*")}
-    assert len(saved) == 3
+    assert len(saved) == 4
 
     second = rendered(pack, loaded, inputs, crf=40, keep_latents=True)
 
@@ -148,7 +148,7 @@ class TestPreview:
         )
         render(keep_latents=True)
         folder, steps = kept_render(pack, output), self.of_steps(sent)
-        assert [facts["num_frames"] for facts in steps] == [6, 6, 10, 10, 14, 14]
+        assert [facts["num_frames"] for facts in steps] == [6, 6, 9, 9, 12, 12, 14, 14]
         for facts in steps:
             assert facts["shown"] == [*range(facts["num_frames"])]
         whole = draw(torch.cat([*folder]), drawn[0])
@@ -161,7 +161,7 @@ class TestPreview:
 
     def test_a_render_that_goes_on_shows_what_was_finished_before(self, render, pack, output, sent):
         render(keep_latents=True)
-        before = self.of_steps(sent)[4:]  # of the last segment
+        before = self.of_steps(sent)[6:]  # of the last segment
         kept_render(pack, output)._path(kept_render(pack, output).segments[-1]).unlink()
         sent.clear()
         render(filename_prefix="again")
@@ -171,7 +171,7 @@ class TestPreview:
     def test_it_does_not_grow_with_the_clip(self, pack):
         """Ten minutes: no message has more pictures than one of the sampler, none is kept more."""
         segment = module("echomimic.render_folder").Segment
-        segments = [segment(n, 108 * n, 108 * n + 111, 3 * (n > 0)) for n in range(140)]
+        segments = [segment(n, 105 * n, 105 * n + 111, 6 * (n > 0)) for n in range(140)]
         shown, drawn = [], []
 
         class Folder:
