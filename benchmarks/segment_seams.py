@@ -104,7 +104,7 @@ def described(pairs: list[tuple[float, float]]) -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Seams at the borders of segments.")
     parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--people", type=int, default=12)
+    parser.add_argument("--people", type=int, default=6)
     parser.add_argument("--windows", type=int, default=2, help="per segment")
     parser.add_argument("--overlap", type=int, default=3)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
