@@ -40,6 +40,7 @@ from echomimic.train.stages import make_stage
 from echomimic.weights.convert import convert
 
 from .encoded import Job, caches, frozen
+from .store import end_with_parent
 from .variants import VARIANTS, Schedule, ablation
 
 log = logging.getLogger("ablations")
@@ -99,6 +100,7 @@ def device_name() -> str:
 
 def prepare_worker(device: str, threads: int) -> None:
     """Of a process that trains: where, and with how many threads."""
+    end_with_parent()
     if device == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"  # accelerate takes a GPU where there is one
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -13,16 +13,16 @@ from .sentences import estimate_text, number, table
 INTRODUCTION = """# The paper in miniature
 
 What the paper claims (arXiv 2407.08136), measured on cartoon people whom no model was trained on,
-with models of the built-in one's kind: 128 × 128 pixels, some 10 million parameters. It says how
+with models of the built-in one's kind: 128 × 128 pixels, some 10 million parameters, those of the
+ablations fewer. It says how
 these ideas work at this size; whether they work so at the paper's size it cannot say. Made by
 
 ```bash
 python -m benchmarks.miniature
 ```
 
-which trains the models of the ablations too, takes about 3 hours on two cores, and goes on where it
-was stopped; `--page-only` makes this page anew from the JSON in
-[evaluation/](evaluation), which has all figures. Every sentence that says what a claim came to was
+which trains the models of the ablations too, and goes on where it was stopped; `--page-only` makes
+this page anew from the JSON in [evaluation/](evaluation), which has all figures. Every sentence that says what a claim came to was
 chosen by the program, by the intervals: a difference counts if its 95 % interval excludes 0. Many
 are compared at once: of a hundred without any meaning, about five count all the same.
 

@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from functools import cache
@@ -99,8 +100,19 @@ def _measured(
             yield tasks[task], task.result()
 
 
+def end_with_parent() -> None:
+    """End this process when the one that started it does: if that is killed, nobody else will."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def prepare_worker() -> None:
     """One thread for each process; the processes are as many as the cores."""
+    end_with_parent()
     torch.set_num_threads(1)
     logging.getLogger("echomimic").setLevel(logging.ERROR)
 

@@ -36,7 +36,7 @@ class Schedule:
 def ablation(base: Recipe, variant: str, seed: int, schedule: Schedule) -> Recipe:
     """The recipe of a variant: stages 1 and 2 from scratch, VAE and audio encoder being given.
 
-    Narrow UNets have attention at the coarsest cells only, which halves the time.
+    Narrow UNets have attention at the coarsest cells only, to save time.
     """
     model = base.model
     if schedule.channels:
