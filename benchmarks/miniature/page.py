@@ -22,8 +22,9 @@ python -m benchmarks.miniature
 ```
 
 which trains the models of the ablations too, and goes on where it was stopped; `--page-only` makes
-this page anew from the JSON in [evaluation/](evaluation), which has all figures. Every sentence that says what a claim came to was
-chosen by the program, by the intervals: a difference counts if its 95 % interval excludes 0. Many
+this page anew from the JSON in [evaluation/](evaluation), which has all figures. Every sentence
+that says what a claim came to was chosen by the program, by the intervals: a difference counts if
+its 95 % interval excludes 0. Many
 are compared at once: of a hundred without any meaning, about five count all the same.
 
 FID, FVD, E-FID and Sync-C need published networks whose weights were not at hand, and are not here.
