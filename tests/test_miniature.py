@@ -16,6 +16,7 @@ from test_train_stages import MODEL, OPTIONS, RECIPE
 from benchmarks.miniature import __main__ as command
 from benchmarks.miniature import sentences, store, synchronisation
 from benchmarks.miniature.ablations import train
+from benchmarks.miniature.beginning import begin
 from benchmarks.miniature.encoded import Job
 from benchmarks.miniature.sampling_study import front
 from benchmarks.miniature.scale import Scale
@@ -32,12 +33,16 @@ from benchmarks.miniature.statistics import (
 from benchmarks.miniature.variants import CHANGES, VARIANTS, Schedule, ablation
 from echomimic.assets import MINI
 from echomimic.audio.whisper import AudioEncoder
-from echomimic.config import AudioEncoderConfig
+from echomimic.config import AudioEncoderConfig, LandmarkEncoderConfig, UNetConfig, variant
+from echomimic.models.landmark_encoder import LandmarkEncoder
+from echomimic.models.unet import UNet
 from echomimic.models.vae import VAE_CONFIG, make_vae
 from echomimic.pipeline import EchoMimic
-from echomimic.train.export import export_audio_encoder, export_vae
+from echomimic.train.export import export_audio_encoder, export_networks, export_vae
 from echomimic.train.make_puppets import make_puppets
 from echomimic.train.recipe import read_recipe
+from echomimic.weights.files import look_up
+from echomimic.weights.read import read_state
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -207,14 +212,39 @@ def test_each_variant_differs_from_the_base_in_one_thing():
         assert changed == set(CHANGES[name])
 
 
+def test_a_variant_begins_as_a_trained_model_that_has_forgotten_what_drives_it(tmp_path):
+    def tensors(folder, component):
+        return read_state(look_up([folder], variant("joint"), component))[0]
+
+    recipe = begin(MINI, tmp_path, read_recipe("mini"))
+    assert recipe.model["start"] == str(tmp_path)
+    trained, begun = (tensors(folder, "denoising_unet") for folder in (MINI, tmp_path))
+    motion = tensors(tmp_path, "motion_module")
+    for name, tensor in trained.items():
+        now = (begun | motion)[name]
+        is_same = torch.equal(now, tensor.float())
+        assert is_same == (".attn2." not in name), name
+    portrait = tensors(tmp_path, "reference_unet")
+    for name, tensor in tensors(MINI, "reference_unet").items():
+        assert torch.equal(portrait[name], tensor.float())
+    landmarks = tensors(tmp_path, "landmark_encoder")
+    first = "conv_in.weight"
+    assert not torch.allclose(landmarks[first], tensors(MINI, "landmark_encoder")[first].float())
+
+
 def test_a_variant_trains_into_a_model_like_any_other(tmp_path):
     torch.manual_seed(0)
-    export_vae(make_vae(VAE_CONFIG | MODEL["vae"]), tmp_path / "start")
-    encoder = AudioEncoder(AudioEncoderConfig(**MODEL["audio_encoder"]))
-    export_audio_encoder(encoder, tmp_path / "start")
+    start, unet = tmp_path / "start", UNetConfig.from_dict(UNetConfig().to_dict() | MODEL["unet"])
+    export_vae(make_vae(VAE_CONFIG | MODEL["vae"]), start)
+    export_audio_encoder(AudioEncoder(AudioEncoderConfig(**MODEL["audio_encoder"])), start)
+    export_networks(
+        start, variant("joint"), notes={}, reference_unet=UNet(unet.as_reference()),
+        denoising_unet=UNet(unet),
+        landmark_encoder=LandmarkEncoder(LandmarkEncoderConfig(**MODEL["landmark_encoder"])),
+    )  # fmt: skip
     make_puppets(tmp_path / "data", 12, OPTIONS, workers=1)
-    recipe = ablation(RECIPE, "no_selection", 1, Schedule((2, 2), (2, 2), channels=()))
-    train(Job(recipe, tmp_path / "data", tmp_path / "start", tmp_path, "no_selection-seed1"))
+    recipe = ablation(RECIPE, "no_selection", 1, Schedule((2, 2), (2, 2)))
+    train(Job(recipe, tmp_path / "data", start, tmp_path, "no_selection-seed1"))
     made = tmp_path / "no_selection-seed1"
     EchoMimic.from_folder(made, "joint", device="cpu")
     note = json.loads((made / "training.json").read_text())

@@ -1,4 +1,4 @@
-"""Section 3: the paper's ideas, each taken away from models trained for it."""
+"""Section 3: the paper's ideas, each taken away from models that learn to be driven."""
 
 from __future__ import annotations
 
@@ -184,7 +184,6 @@ def _training(base: dict[int, Path]) -> dict[str, Any]:
     stages = notes[0]["recipe"]["stages"]
     return {
         "on": notes[0]["on"],
-        "channels": list(notes[0]["recipe"]["model"]["unet"]["channels"]),
         "seconds": [round(note["seconds"]) for note in notes],
         "stages": {name: {key: stage[key] for key in ("steps", "batch_size")}
                    for name, stage in stages.items()},

@@ -3,9 +3,8 @@
     python -m benchmarks.miniature.ablations --start echomimic/assets/mini --out ablations --jobs 6
 
 Makes `OUT/<variant>-seed<k>`, model folders as `echomimic models convert` leaves them: joint models
-whose UNets, landmark encoder and motion modules are trained from scratch, every variant by the
-same short schedule, on the same puppets, with VAE and audio encoder of `--start`. What is finished
-is kept, and a run that was stopped goes on.
+that learn anew what drives them (`beginning`), from `--start`, every variant by the same short
+schedule, on the same puppets. What is finished is kept, and a run that was stopped goes on.
 
 Needs `pip install ".[standalone,train]"`, and no network. On a machine with a GPU the runs share it
 (`--device`).
@@ -39,6 +38,7 @@ from echomimic.train.stage import Stage
 from echomimic.train.stages import make_stage
 from echomimic.weights.convert import convert
 
+from .beginning import begin
 from .encoded import Job, caches, frozen
 from .store import end_with_parent
 from .variants import VARIANTS, Schedule, ablation
@@ -66,11 +66,12 @@ def train(job: Job) -> float:
     began = time.monotonic()
     models = job.run / MODELS
     _put_frozen(job.start, models, job.recipe)
-    for name, options in job.recipe.stages.items():
-        stage = make_stage(name, job.recipe, job.data, models)
+    recipe = begin(job.start, job.run / "beginning", job.recipe)
+    for name, options in recipe.stages.items():
+        stage = make_stage(name, recipe, job.data, models)
         train_stage(
             Unvalidated(stage), options, job.run / name,
-            fingerprint={"seed": job.recipe.seed, "model": job.recipe.model},
+            fingerprint={"seed": recipe.seed, "model": recipe.model},
             on_step=lambda done, total, figures, name=name: log.info(
                 "%s %s %d/%d loss %.3f", job.name, name, done, total, figures["loss"]
             ),
@@ -143,7 +144,6 @@ def _schedule(options: argparse.Namespace) -> Schedule:
         tuple(options.steps),
         tuple(options.batch),
         options.targets,
-        tuple(options.channels),
         options.workers,
     )
 
@@ -160,7 +160,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options of the command."""
     parser = argparse.ArgumentParser(description="Train the ablations in miniature.")
     add = parser.add_argument
-    add("--start", type=Path, required=True, help="model folder of the VAE and audio encoder")
+    add("--start", type=Path, required=True, help="model folder that all begin from")
     add("--out", type=Path, required=True, help="folder for the models")
     add("--data", type=Path, help="folder of puppets; default: made in OUT/data")
     add("--puppets", type=int, default=1200, help="how many are made (1200)")
@@ -171,8 +171,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, nargs=2, default=default.steps, help="of stage 1 and 2")
     add("--batch", type=int, nargs=2, default=default.batch_size, help="of stage 1 and 2")
     add("--targets", type=int, default=default.targets, help="frames of a sample of stage 1")
-    add("--channels", type=int, nargs="*", default=default.channels,
-        help="widths of the UNets; none: all as in the recipe")  # fmt: skip
     add("--jobs", type=int, default=os.cpu_count(), help="models trained at once")
     add("--threads", type=int, default=1, help="of each")
     add("--workers", type=int, default=0, help="processes that load samples, of each")

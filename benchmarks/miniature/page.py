@@ -13,9 +13,9 @@ from .sentences import estimate_text, number, table
 INTRODUCTION = """# The paper in miniature
 
 What the paper claims (arXiv 2407.08136), measured on cartoon people whom no model was trained on,
-with models of the built-in one's kind: 128 × 128 pixels, some 10 million parameters, those of the
-ablations fewer. It says how
-these ideas work at this size; whether they work so at the paper's size it cannot say. Made by
+with the built-in model and others of its kind: 128 × 128 pixels, some 10 million parameters. It
+says how these ideas work at this size; whether they work so at the paper's size it cannot say.
+Made by
 
 ```bash
 python -m benchmarks.miniature

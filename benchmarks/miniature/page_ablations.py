@@ -37,11 +37,15 @@ def _trained(section: dict[str, Any]) -> str:
     seeds = {variant: len(next(iter(cases.values()))) for variant, cases in models.items()}
     counts = ", ".join(f"{variant} {count}" for variant, count in seeds.items())
     return (
-        f"Models (variant and number of seeds): {counts}. Each is trained from scratch, by the "
-        "recipe of the built-in model but for the one thing that its name takes away. VAE and "
-        "audio encoder are the built-in model's, frozen; the audio encoder was itself trained on "
-        "augmented voices, so little is left to do for the augmentation of stages 1 and 2. "
-        "`audio_only` and `landmarks_only` see as many samples as the base, all of their kind. "
+        f"Models (variant and number of seeds): {counts}. Each begins as the built-in model that "
+        "has forgotten what drives it: the landmark encoder and all attention to the voice are new "
+        "and random, by the seed. From there each is trained by the recipe of the built-in model "
+        "but for the one thing that its name takes away. So the figures say how well a model "
+        "learns to be driven, in a short time, with an idea and without it. What the spatial loss "
+        "has done for the looks of the built-in model before is in all of them, which can make its "
+        "part look smaller than it is. The audio encoder is frozen and was itself trained on "
+        "augmented voices, so little is left to do for the augmentation here. `audio_only` and "
+        "`landmarks_only` see as many samples as the base, all of their kind. "
         + _schedule(section["protocol"]["training"])
     )
 
@@ -54,8 +58,7 @@ def _schedule(training: dict[str, Any]) -> str:
         f"{training['targets'][name]} targets"
         for name, stage in training["stages"].items()
     )
-    widths = " and ".join(map(str, training["channels"]))
-    return f"Schedule: {stages}; UNet widths {widths}, on {training['on']}."
+    return f"Schedule: {stages}, on {training['on']}."
 
 
 def _general(section: dict[str, Any]) -> list[str]:

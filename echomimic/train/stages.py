@@ -33,6 +33,7 @@ from .cache import AudioCache, LatentCache
 from .clips import Clip, Dataset
 from .conditioned import ConditionedTraining, Objective
 from .diffusion_stage import DiffusionStage
+from .initial import initialise_landmark_encoder, initialise_motion
 from .lora import LoRASettings, add_pairs
 from .perceptual import make_perceptual
 from .recipe import Recipe, StageOptions, strict
@@ -172,6 +173,8 @@ class _Maker:
                 self._config(LandmarkEncoderConfig, "landmark_encoder")
             ),
         }
+        initialise_landmark_encoder(networks["landmark_encoder"])
+        initialise_motion(networks["denoising_unet"])
         begun = is_temporal and ("stage1" in self.recipe.stages or self._start is None)
         folder = self.models if begun else self._start
         if folder is not None:
