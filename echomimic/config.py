@@ -170,6 +170,7 @@ class Variant:
     window_shift: int  # frames that the windows move per step
     noise_clamp: float | None
     divides_overlaps_always: bool  # D1: the official code forgets it without guidance
+    context_overlap: int = 3  # frames that windows share
     official_length: int = 1200  # most frames the official script makes
     landmarks_optional: bool = False  # trained on voice, landmarks, and both (the paper's claim)
     published: bool = True  # whether there are official weights
@@ -204,7 +205,8 @@ _ROWS = (
             "face_locator_joint",
             landmark_channels=3, num_inference_steps=8, guidance_scale=1.5, window_shift=2,
             noise_clamp=None, divides_overlaps_always=True, landmarks_optional=True,
-            published=False),
+            published=False,
+            context_overlap=0),  # as good as 3 in less time (docs/evaluation.md, section 4)
 )
 # fmt: on
 VARIANTS: dict[str, Variant] = {row.name: row for row in _ROWS}
@@ -317,10 +319,8 @@ class SamplingOptions:
 
     @classmethod
     def for_variant(cls, row: Variant, **changes: Any) -> SamplingOptions:
-        """The variant's own steps and guidance, with `changes` on top (None: not changed)."""
-        values = {
-            "num_inference_steps": row.num_inference_steps,
-            "guidance_scale": row.guidance_scale,
-        }
+        """The variant's own steps, guidance and overlap, with `changes` on top (None: none)."""
+        own = ("num_inference_steps", "guidance_scale", "context_overlap")
+        values = {name: getattr(row, name) for name in own}
         values |= {name: value for name, value in changes.items() if value is not None}
         return cls(**values)

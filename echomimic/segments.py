@@ -62,7 +62,7 @@ def plan_segments(num_frames: int, options: SamplingOptions, windows: int) -> li
     window, overlap = options.context_frames, options.context_overlap
     length = window + (windows - 1) * (window - overlap)
     # More than windows share: the last frames of a segment had no second window to smooth them.
-    shared = min(2 * overlap, max(overlap, window // 2))
+    shared = max(overlap, window // 2)
     segments = [Segment(0, 0, min(length, num_frames))]
     while segments[-1].stop < num_frames:
         end = segments[-1].stop

@@ -18,6 +18,7 @@ from ..echomimic.config import SamplingOptions, Variant
 from ..echomimic.sampling.context import Windows, check_window, overlap_weights, window_rule
 from ..echomimic.sampling.noise import frame_noise
 from .model import variant_of
+from .sample import own_if_negative
 
 
 class EchoMimicContextWindows(io.ComfyNode):
@@ -49,10 +50,11 @@ class EchoMimicContextWindows(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "context_overlap",
-                    default=3,
-                    min=0,
+                    default=-1,
+                    min=-1,
                     max=31,
-                    tooltip="Frames that a window shares with the next. More are slower.",
+                    tooltip="Frames that a window shares with the next. More are slower. -1: the "
+                    "variant's own: 3, 0 for mini.",
                 ),
                 io.Combo.Input(
                     "overlap_weights",
@@ -69,13 +71,14 @@ class EchoMimicContextWindows(io.ComfyNode):
     def execute(
         cls, model, windows, context_frames, context_overlap, overlap_weights="flat"
     ) -> io.NodeOutput:
-        options = SamplingOptions(
+        variant, motion = variant_of(model), model.model.diffusion_model.config.motion
+        options = SamplingOptions.for_variant(
+            variant,
             windows=windows,
             context_frames=context_frames,
-            context_overlap=context_overlap,
+            context_overlap=own_if_negative(context_overlap),
             overlap_weights=overlap_weights,
         )
-        variant, motion = variant_of(model), model.model.diffusion_model.config.motion
         if motion is not None:
             check_window(context_frames, motion.max_frames)
         model = model.clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import folder_paths
@@ -22,6 +23,7 @@ from . import types
 from .long_render import FOLDER
 from .model import attend, compute_dtype, variant_of
 from .runtime import load
+from .sample import sampling_options
 from .vae import ComfyVAE
 
 
@@ -84,10 +86,11 @@ class EchoMimicPlan(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "context_overlap",
-                    default=3,
-                    min=0,
+                    default=-1,
+                    min=-1,
                     max=31,
-                    tooltip="Frames that a window shares with the next; time grows with them.",
+                    tooltip="Frames that a window shares with the next; time grows with them. -1: "
+                    "the variant's own.",
                 ),
                 io.Int.Input(
                     "window_batch",
@@ -133,7 +136,7 @@ class EchoMimicPlan(io.ComfyNode):
         segment_windows=0,
         **choices,
     ) -> io.NodeOutput:
-        options, config = _options(model, **choices), model.model.diffusion_model.config
+        options, config = _options(model, choices), model.model.diffusion_model.config
         clip = _clip(portrait, audio_track, landmarks)
         clip_segments(config, options, clip.num_frames, segment_windows)  # may be refused
         machine = _machine(model, _place(segmented=bool(segment_windows)))
@@ -152,16 +155,8 @@ class EchoMimicPlan(io.ComfyNode):
         return io.NodeOutput(text, _total(plan), plan.fits, ui=ui.PreviewText(text))
 
 
-def _options(
-    model: ModelPatcher, steps: int, cfg: float, window_batch: int, **choices
-) -> SamplingOptions:
-    options = SamplingOptions.for_variant(
-        variant_of(model),
-        num_inference_steps=steps or None,
-        guidance_scale=cfg or None,
-        window_batch=window_batch or None,
-        **choices,
-    )
+def _options(model: ModelPatcher, choices: dict[str, Any]) -> SamplingOptions:
+    options = sampling_options(variant_of(model), **choices)
     check_sampling(options)
     return options
 

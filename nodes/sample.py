@@ -97,10 +97,11 @@ class EchoMimicSampler(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "context_overlap",
-                    default=3,
-                    min=0,
+                    default=-1,
+                    min=-1,
                     max=31,
-                    tooltip="Frames that a window shares with the next. More are slower.",
+                    tooltip="Frames that a window shares with the next. More are slower. -1: the "
+                    "variant's own: 3, 0 for mini.",
                 ),
                 io.Combo.Input(
                     "overlap_weights",
@@ -159,17 +160,29 @@ class EchoMimicSampler(io.ComfyNode):
 
 
 def sampling_options(
-    variant: Variant, parity: bool, steps: int, cfg: float, window_batch: int, **choices
+    variant: Variant,
+    *,
+    steps: int,
+    cfg: float,
+    context_overlap: int,
+    window_batch: int,
+    parity: bool = False,
+    **choices,
 ) -> SamplingOptions:
-    """Widgets → options; 0 is the variant's own number of steps and guidance, or automatic."""
+    """Widgets → options; 0, of the overlap -1, is the variant's own, or automatic."""
     return SamplingOptions.for_variant(
         variant,
         num_inference_steps=steps or None,
         guidance_scale=cfg or None,
+        context_overlap=own_if_negative(context_overlap),
         window_batch=window_batch or None,
         compatibility=Compatibility.parity() if parity else Compatibility(),
         **choices,
     )
+
+
+def own_if_negative(value: int) -> int | None:
+    return None if value < 0 else value
 
 
 def preview_of(vae, portrait, conditions: Conditions) -> ClipPreview:

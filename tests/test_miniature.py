@@ -14,11 +14,10 @@ import torch
 from test_train_stages import MODEL, OPTIONS, RECIPE
 
 from benchmarks.miniature import __main__ as command
-from benchmarks.miniature import sentences, store, synchronisation
+from benchmarks.miniature import sampling_study, sentences, store, synchronisation
 from benchmarks.miniature.ablations import train
 from benchmarks.miniature.beginning import begin
 from benchmarks.miniature.encoded import Job
-from benchmarks.miniature.sampling_study import front
 from benchmarks.miniature.scale import Scale
 from benchmarks.miniature.statistics import (
     HIGHER,
@@ -179,12 +178,30 @@ def test_no_worse_is_only_contradicted_by_the_opposite():
 
 
 def test_the_front_is_what_nothing_beats_in_both():
-    figures = {"slow": (9, 0.9), "bad": (5, 0.2), "quick": (1, 0.5), "middle": (3, 0.7)}
+    figures = {"slow": (9, 0.9), "bad": (5, 0.2), "quick": (1, 0.5), "middle": (3, 0.7),
+               "as quick": (1, 0.4)}  # fmt: skip
     rows = {
         name: {"seconds": seconds, "measures": {"landmarks, SSIM": {"mean": value}}}
         for name, (seconds, value) in figures.items()
     }
-    assert front(rows, "landmarks", "SSIM") == ["quick", "middle", "slow"]
+    assert sampling_study.front(rows, "landmarks", "SSIM") == ["quick", "middle", "slow"]
+
+
+def test_settings_are_timed_by_what_they_compute_and_not_by_when():
+    rows = [{"calls": 10, "took": [3.0, 3.0]}, {"calls": 20, "took": [5.0, 5.0]}]
+    timing = sampling_study._put_seconds(rows)
+    assert (timing["fixed"], timing["each"]) == pytest.approx((1, 0.2))
+    assert [row["seconds"] for row in rows] == pytest.approx([3, 5])
+    rows += [{"calls": 10, "took": [4.0, 4.0]}]  # the same, while the machine was slow
+    sampling_study._put_seconds(rows)
+    assert rows[0]["seconds"] == rows[2]["seconds"]
+
+
+def test_overlap_and_guidance_are_paid_for_in_calls():
+    options = Scale().options(guidance_scale=1.0, context_overlap=0, num_inference_steps=1)
+    assert sampling_study.calls(options, 36) == 3
+    assert sampling_study.calls(replace(options, context_overlap=3), 36) == 4
+    assert sampling_study.calls(replace(options, guidance_scale=1.5), 36) == 6
 
 
 def test_full_face_and_residual_lies_nearest_to_the_truth():

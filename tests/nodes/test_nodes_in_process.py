@@ -179,13 +179,15 @@ def test_the_sampler_gives_what_the_library_gives(pack, loaded, inputs, models):
     torch.testing.assert_close(latent * 0.18215, expected, rtol=0, atol=5e-4)
 
 
-def test_seed_0_is_a_seed_of_its_own_and_steps_0_the_variants(pack, loaded, inputs):
+def test_seed_0_is_a_seed_of_its_own_but_steps_0_and_overlap_minus_1_the_variants(pack, loaded):
     options = module("nodes.sample").sampling_options
     row = module("nodes.model").variant_of(loaded[0])
 
-    chosen = options(row, False, steps=0, cfg=0.0, window_batch=0, seed=0)
+    chosen = options(row, steps=0, cfg=0.0, context_overlap=-1, window_batch=0, seed=0)
+    none = options(row, steps=0, cfg=0.0, context_overlap=0, window_batch=0, seed=0)
 
     assert (chosen.num_inference_steps, chosen.guidance_scale) == (30, 2.5)
+    assert (chosen.context_overlap, none.context_overlap) == (3, 0)
     assert (chosen.seed, chosen.window_batch) == (0, None)
 
 
