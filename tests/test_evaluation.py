@@ -1,6 +1,7 @@
 """An evaluation from files to report: figures, what is left out, and going on after a kill."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 
 from echomimic.cli import main
 from echomimic.errors import EvaluationError, LandmarkError, OptionsError
-from echomimic.evaluation import bootstrap
+from echomimic.evaluation import bootstrap, store
 from echomimic.evaluation import evaluate as measure
 from echomimic.evaluation.compare import compare, read_report
 from echomimic.evaluation.evaluate import evaluate
@@ -256,6 +257,31 @@ def test_clips_that_cannot_be_measured_are_left_out_and_said(folders, puppets, t
         assert found.left_out[name] in report_text(found)
     with pytest.raises(EvaluationError, match="None of the 4 pairs can be measured; corrupt: corr"):
         evaluate(pairs[:4], Setup(), tmp_path / "out")
+
+
+def test_what_is_no_file_is_left_out_and_the_rest_goes_on(folders, puppets, tmp_path, monkeypatch):
+    """A link to nowhere, a folder with the name of a video, a file that only others may read."""
+    made = tmp_path / "made"
+    (made / "folder.mp4").mkdir(parents=True)
+    (made / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    (made / "locked.mp4").touch()
+    shutil.copy(folders / "made/anna.mp4", made / "zoe.mp4")
+    real = folders / "real/anna.mp4"
+    pairs = [Pair(path.stem, real, path) for path in sorted(made.iterdir())]
+    digest = store.file_digest
+
+    def locked(path):
+        if path.name == "locked.mp4":
+            raise PermissionError(13, "Permission denied")
+        return digest(path)
+
+    monkeypatch.setattr(store, "file_digest", locked)
+    found = evaluate(pairs, Setup(), tmp_path / "out")
+    assert list(found.measured) == ["zoe"]
+    reasons = {"folder": "Is a directory", "link": "No such file", "locked": "Permission denied"}
+    assert found.left_out.keys() == reasons.keys()
+    for name, reason in reasons.items():
+        assert found.left_out[name].startswith(f"The generated {name}.mp4 cannot be read ({reason}")
 
 
 def test_silent_clips_are_measured_but_not_heard(folders, puppets, tmp_path):

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..errors import MediaError
 from ..fingerprint import digest, file_digest
 from ..weights.write import writing
 from .measure import Measured, Setup
@@ -20,8 +21,8 @@ VERSION = 1  # of our definitions: raise it when a figure would come out differe
 
 
 def pair_key(pair: Pair, setup: Setup, tracked_by: str) -> str:
-    """Name of everything that the figures of a pair depend on."""
-    files = file_digest(pair.real), file_digest(pair.generated)
+    """Name of everything that the figures of a pair depend on; raises `MediaError`."""
+    files = _contents(pair.real, "real"), _contents(pair.generated, "generated")
     return digest((VERSION, *files, setup.settings(), tracked_by))
 
 
@@ -50,6 +51,15 @@ def load_measured(path: Path, key: str) -> Measured | None:
     except (SafetensorError, OSError, ValueError, LookupError, TypeError, ArithmeticError,
             AttributeError, RecursionError):  # fmt: skip
         return None
+
+
+def _contents(path: Path, side: str) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise MediaError(
+            f"The {side} {path.name} cannot be read ({error.strerror}); check the path {path}."
+        ) from error
 
 
 def _measured(said: dict[str, Any], features: dict[str, np.ndarray]) -> Measured:
