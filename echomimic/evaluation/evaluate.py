@@ -57,8 +57,10 @@ def evaluate(
 
     Figures and features of each pair are kept in `folder`/clips; a later call with the same
     clips, settings and weights reads them. `tracked_by` names what finds the landmarks. A pair
-    that cannot be measured is left out and said so. Raises `EvaluationError` if none is left.
+    that cannot be measured is left out and said so. Raises `EvaluationError` if none is left, or
+    if nothing can be kept in the folder.
     """
+    _make_folder(folder / CLIPS)
     measured, left_out = {}, {}
     for done, pair in enumerate(pairs, start=1):
         try:
@@ -73,6 +75,16 @@ def evaluate(
     rows = summarise([*measured.values()], coefficients)
     protocol = _protocol(setup, tracked_by, len(measured), len(left_out))
     return Evaluation(rows, measured, left_out, protocol)
+
+
+def _make_folder(folder: Path) -> None:
+    """Before clips are measured, which takes long."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(
+            f"The folder {folder} cannot be made ({error.strerror}); choose another for the report."
+        ) from error
 
 
 def _measured(pair: Pair, setup: Setup, folder: Path, tracked_by: str) -> Measured:

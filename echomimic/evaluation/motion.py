@@ -15,7 +15,7 @@ from ..report import measures
 BLENDSHAPES = tuple(range(1, 52))
 MOUTH_SHAPES = tuple(range(23, 50))  # 27: jaw and mouth
 UPPER_SHAPES = tuple(index for index in BLENDSHAPES if index not in MOUTH_SHAPES)  # 24
-MOST_MISSING = 0.02  # share of frames without a face, above which expressions are not compared
+MOST_MISSING = 0.02  # share of frames without a face, above which faces are not compared
 
 
 def blendshapes(track: LandmarkTrack) -> np.ndarray:
@@ -31,13 +31,19 @@ def blendshapes(track: LandmarkTrack) -> np.ndarray:
             f"{track.source or 'The clip'} has no blendshapes, which BS-FD compares; use the face "
             "landmarker `with_blendshapes`."
         )
+    check_seen(track)
+    return track.blendshapes[track.valid][:, BLENDSHAPES]
+
+
+def check_seen(track: LandmarkTrack) -> None:
+    """Raise `EvaluationError` where more than 2 % of the frames show no face: the others say
+    little of the clip."""
     missing = 1 - track.valid.mean()
     if missing > MOST_MISSING:
         raise EvaluationError(
             f"{track.source or 'The clip'} shows no face in {missing:.0%} of its frames, too many "
-            "to compare expressions; leave the clip out."
+            "to compare faces; leave the clip out."
         )
-    return track.blendshapes[track.valid][:, BLENDSHAPES]
 
 
 def blendshape_error(track: LandmarkTrack, real: LandmarkTrack) -> float:

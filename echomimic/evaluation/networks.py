@@ -67,7 +67,7 @@ def full_precision() -> Iterator[None]:
 
 
 def known_file(path: Path, licence: str, sha256: str | None = None) -> Weights:
-    """The file with its checksum; raises `WeightsError` if missing, locked or another than expected.
+    """The file with its checksum; raises `WeightsError` if missing, locked, or another one.
 
     `sha256` may be the beginning of it, as in the names of torch's hub.
     """

@@ -17,7 +17,7 @@ from ..weights.write import writing
 from .measure import Measured, Setup
 from .pairs import Pair
 
-VERSION = 1  # of our definitions: raise it when a figure would come out differently
+VERSION = 2  # of our definitions: raise it when a figure would come out differently
 
 
 def pair_key(pair: Pair, setup: Setup, tracked_by: str) -> str:
@@ -32,7 +32,8 @@ def save_measured(path: Path, measured: Measured, key: str) -> None:
         name: torch.from_numpy(np.ascontiguousarray(array))
         for name, array in measured.features.items()
     }
-    said = {"frames": measured.num_frames, "figures": measured.figures, "notes": measured.notes}
+    said = {"frames": measured.num_frames, "figures": measured.figures, "notes": measured.notes,
+            "missing": measured.missing}  # fmt: skip
     with writing(path) as temporary:
         save_file(tensors, temporary, {"key": key, "measured": json.dumps(said)})
 
@@ -66,7 +67,8 @@ def _measured(said: dict[str, Any], features: dict[str, np.ndarray]) -> Measured
     """Of what a file says; raises `ValueError` or `TypeError` for what was never written."""
     count, notes = said["frames"], [str(note) for note in said["notes"]]
     figures = {name: float(value) for name, value in said["figures"].items()}
+    missing = {name: str(reason) for name, reason in said["missing"].items()}
     flat = all(array.ndim == 2 and array.dtype.kind == "f" for array in features.values())
     if type(count) is not int or count < 1 or not flat:
         raise ValueError("the measurements are damaged")
-    return Measured(count, figures, features, notes)
+    return Measured(count, figures, features, notes, missing)

@@ -63,14 +63,19 @@ def _row(measure: Measure, **values: Any) -> Row:
     )
 
 
-def _absent(measure: Measure) -> Row:
-    return _row(measure, note=f"not computed ({measure.needs} absent)")
+def _absent(measure: Measure, measured: Sequence[Measured] = ()) -> Row:
+    """What no clip has: its network was not given, or the clips are to blame, as the first is."""
+    reasons = [one.missing[measure.name] for one in measured if measure.name in one.missing]
+    if not reasons:
+        return _row(measure, note=f"not computed ({measure.needs} absent)")
+    first = f" (the first of {len(reasons)} clips)" if len(reasons) > 1 else ""
+    return _row(measure, note=f"not computed: {reasons[0]}{first}")
 
 
 def _mean(measure: Measure, measured: Sequence[Measured]) -> Row:
     having = [one for one in measured if measure.name in one.figures]
     if not having:
-        return _absent(measure)
+        return _absent(measure, measured)
     values = [one.figures[measure.name] for one in having]
     real = [one.figures[REAL + measure.name] for one in measured
             if REAL + measure.name in one.figures]  # fmt: skip
@@ -90,7 +95,7 @@ def _distances(measure: Measure, measured: Sequence[Measured]) -> list[Row]:
     """The Fréchet distance, and of FID's few samples the kernel distance."""
     having = [one for one in measured if measure.name in one.features]
     if not having:
-        return [_absent(measure)]
+        return [_absent(measure, measured)]
     sides = [
         [_columns(one.features[name], measure) for one in having]
         for name in (measure.name, f"{measure.name} real")
