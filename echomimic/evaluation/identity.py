@@ -16,10 +16,13 @@ SFACE_WIDTH = 128  # numbers of a vector
 
 
 def identity_similarity(network: IdentityNetwork, faces: np.ndarray, real: np.ndarray) -> float:
-    """Mean cosine of the generated faces (f, 112, 112, 3) with the mean direction of real ones.
+    """Mean over generated faces, uint8 RGB (f, 112, 112, 3), of the cosine between their vector and
+    the mean of the vectors of real ones; without unit, -1 to 1. Of a real clip with itself it is
+    a little below 1, since faces of a clip differ.
 
-    Known as CSIM, -1 to 1, 1 for one and the same picture; the network's name belongs to the
-    figure, since those of two networks do not compare. Raises `EvaluationError` without faces.
+    Known as CSIM (Zakharov et al. 2019, arXiv 1905.08233, with ArcFace: Deng et al. 2018, arXiv
+    1801.07698). The network's name belongs to the figure, since those of two networks do not
+    compare. Raises `EvaluationError` without faces.
     """
     if not len(faces) or not len(real):
         raise EvaluationError("Identity cannot be compared without a face on both sides.")
