@@ -113,7 +113,9 @@ def test_distances_are_of_all_frames_and_have_a_floor(found):
     assert fid.value == pytest.approx(frechet_distance(*features), rel=1e-4)
     assert fid.floor > 0
     assert fid.interval[0] <= fid.value <= fid.interval[1]
-    assert row(found, "KID").value is not None  # few samples
+    kid = row(found, "KID")  # few samples
+    assert kid.interval[0] <= kid.value <= kid.interval[1]
+    assert kid.floor is not None
     assert row(found, "BS-FD, mouth").samples == 2 * FRAMES
     assert "biased upwards" not in fid.note
 
@@ -171,6 +173,9 @@ def test_report_says_protocol_weights_and_what_is_absent(found):
     assert "mean colours of three stripes" in text
     assert "sha256 c0ffee" in text
     assert figures["protocol"]["pairs"] == 2
+    assert figures["protocol"]["sizes"] == f"{SIZE}x{SIZE}"
+    assert "1000 draws of means, 100 of distances" in figures["protocol"]["intervals"]
+    assert "E-FID | " in text and "no interval: the coefficients do not say" in text
     assert figures["protocol"]["landmarks"] == "truth"
     assert set(figures["clips"]) == set(SEEDS)
 
@@ -208,6 +213,32 @@ def test_evaluations_of_other_settings_or_clips_do_not_compare(found, tmp_path):
         (tmp_path / "report.json").write_text(content)
         with pytest.raises(EvaluationError, match="no report of an evaluation"):
             read_report(tmp_path / "report.json")
+
+
+def test_evaluations_of_other_real_clips_or_sizes_do_not_compare(found):
+    """Though the clips have the same names."""
+    for change, sentence in (
+        ({"size": [32, 32]}, "another size, anna for one"),
+        ({"real_blake2b": "c0ffee"}, "other real clips, anna for one"),
+    ):
+        other = json.loads(json.dumps(found.figures()))
+        other["clips"]["anna"] |= change
+        with pytest.raises(EvaluationError, match=rf"{sentence} \(1 of 2\)"):
+            compare(found, other)
+    made = json.loads(json.dumps(found.figures()))
+    made["clips"]["anna"]["generated_blake2b"] = "c0ffee"  # as another method's are
+    assert compare(found, made)
+
+
+def test_the_real_figure_is_of_the_clips_whose_value_it_stands_beside(found):
+    anna, ben = found.measured.values()
+    silent = replace(ben, figures={n: v for n, v in ben.figures.items() if n != "voice"})
+    voice = next(row for row in summarise([anna, silent]) if row.name == "voice")
+    assert voice.real == anna.figures["real voice"]
+    assert voice.note == "of 1 of 2 clips"
+    deaf = replace(ben, figures={n: v for n, v in ben.figures.items() if n != "real voice"})
+    voice = next(row for row in summarise([anna, deaf]) if row.name == "voice")
+    assert voice.note == "real clips: 1 of them"
 
 
 def test_an_evaluation_goes_on_where_it_was_killed(folders, puppets, tmp_path):
@@ -414,6 +445,8 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
     monkeypatch.chdir(tmp_path)  # where there is no folder of models
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     (tmp_path / "text.model").write_text("no network")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/face_landmarker.task").write_text("no model")
     np.save(tmp_path / "curves.npy", np.zeros(5))
     np.save(tmp_path / "six.npy", np.random.default_rng(0).normal(size=(30, 6)))
     np.save(tmp_path / "five.npy", np.ones((30, 5)))
@@ -438,6 +471,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
         "--syncnet gone.model": "There is no weight file gone.model",
         "--syncnet text.model": "text.model is no file of PyTorch",
         "--expressions text.model six.npy": "no .npy file of numpy",
+        "--models models": "face_landmarker.task is not a face landmarker, or damaged",
         "--out text.model": "The folder text.model/clips cannot be made",
         "--seconds 0.01": "give at least 0.12 seconds",
         "--expressions curves.npy curves.npy": "not numbers (frames, coefficients)",
@@ -449,7 +483,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
         "--fps nan": "Give --fps",
         "--seconds inf": "Give --fps",
     }
-    monkeypatch.setattr(measure, "measure_pair", lambda *_: pytest.fail("measured before checks"))
+    monkeypatch.setattr(measure, "read_pair", lambda *_, **__: pytest.fail("read before checks"))
     for options, sentence in wrong.items():
         assert main([*base, "--out", "elsewhere", *options.split()]) == 1
         told = capsys.readouterr().err

@@ -72,6 +72,7 @@ class Measured:
     """Of one pair: figures, features (n, d) of both sides, and what could not be measured."""
 
     num_frames: int
+    size: tuple[int, int]  # width and height of the pictures that were compared
     figures: dict[str, float] = field(default_factory=dict)
     features: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -95,7 +96,7 @@ def measure_pair(real: Film, made: Film, setup: Setup) -> Measured:
 
 
 def _measure(real: Film, made: Film, setup: Setup) -> Measured:
-    result = Measured(len(made.frames))
+    result = Measured(len(made.frames), made.frames.shape[2:0:-1])
     result.add({"ssim": ssim(made.frames, real.frames).mean(),
                 "psnr": psnr(made.frames, real.frames).mean()})  # fmt: skip
     if setup.lpips is not None:

@@ -141,8 +141,8 @@ def _check_lengths(pair: Pair, films: list[np.ndarray], fps: float) -> None:
     for (side, path), length in zip(sides, lengths, strict=True):
         if length < SHORTEST:
             raise EvaluationError(
-                f"The {side} {path.name} has {length} frame{'s' * (length != 1)} at {fps:g} fps, at "
-                f"least {SHORTEST} are needed; give a longer clip."
+                f"The {side} {path.name} has {length} frame{'s' * (length != 1)} at {fps:g} fps, "
+                f"at least {SHORTEST} are needed; give a longer clip."
             )
     if abs(lengths[0] - lengths[1]) > MOST_UNEQUAL * fps:
         raise EvaluationError(
