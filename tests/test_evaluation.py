@@ -445,8 +445,8 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
     monkeypatch.chdir(tmp_path)  # where there is no folder of models
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     (tmp_path / "text.model").write_text("no network")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/face_landmarker.task").write_text("no model")
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces/face_landmarker.task").write_text("no model")
     np.save(tmp_path / "curves.npy", np.zeros(5))
     np.save(tmp_path / "six.npy", np.random.default_rng(0).normal(size=(30, 6)))
     np.save(tmp_path / "five.npy", np.ones((30, 5)))
@@ -471,7 +471,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
         "--syncnet gone.model": "There is no weight file gone.model",
         "--syncnet text.model": "text.model is no file of PyTorch",
         "--expressions text.model six.npy": "no .npy file of numpy",
-        "--models models": "face_landmarker.task is not a face landmarker, or damaged",
+        "--models faces": "face_landmarker.task is not a face landmarker, or damaged",
         "--out text.model": "The folder text.model/clips cannot be made",
         "--seconds 0.01": "give at least 0.12 seconds",
         "--expressions curves.npy curves.npy": "not numbers (frames, coefficients)",
