@@ -102,7 +102,8 @@ def _read_pickle(path: Path) -> Any:
             ) from error
         if not mappable and beginning[:1] != PICKLE_MAGIC:
             raise WeightsError(
-                f"{path} is no file of PyTorch, or damaged at its beginning; give another one."
+                f"{path} is no file of PyTorch, or damaged at its beginning; download it again or "
+                "give another one."
             ) from error
         raise WeightsError(f"{path} is damaged or incomplete; download it again.") from error
 
