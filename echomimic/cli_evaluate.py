@@ -165,7 +165,13 @@ def _lpips(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _tracker(landmarker: Path, fps: float) -> Tracker:
+    """Opens the file once before, or the first clip would find out that it is damaged."""
+    from .landmarks.detect import open_landmarker
     from .landmarks.extract import extract_track
+    from .landmarks.metric import read_canonical
+
+    with open_landmarker(landmarker, instead="take the file away to measure without faces"):
+        read_canonical(landmarker)
 
     def track(frames: np.ndarray, name: str) -> LandmarkTrack:
         return extract_track(frames, fps=fps, landmarker=landmarker, source=name)

@@ -155,6 +155,14 @@ def test_what_is_no_sound_is_refused(tmp_path, content):
         read_speech(tmp_path / "hamlet.wav")
 
 
+def test_a_damaged_video_is_not_taken_for_a_sound_file(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"no video at all")
+    with pytest.raises(
+        MediaError, match=r"film\.mp4 is damaged, its sound cannot .*; copy or make"
+    ):
+        read_speech(tmp_path / "film.mp4")
+
+
 def test_a_picture_holds_no_sound(tmp_path):
     frame = av.VideoFrame.from_ndarray(np.zeros((8, 8, 3), np.uint8), format="rgb24")
     with av.open(str(tmp_path / "a.png"), "w", format="image2") as container:

@@ -1,8 +1,10 @@
 """An evaluation from files to report: figures, what is left out, and going on after a kill."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 
 from echomimic.cli import main
 from echomimic.errors import EvaluationError, LandmarkError, OptionsError
-from echomimic.evaluation import bootstrap
+from echomimic.evaluation import bootstrap, store
 from echomimic.evaluation import evaluate as measure
 from echomimic.evaluation.compare import compare, read_report
 from echomimic.evaluation.evaluate import evaluate
@@ -73,7 +75,7 @@ class Tracker:
         self.asked.append(name)
         if name == self.dies_at:
             raise KeyboardInterrupt
-        track = self.puppets[name.split(".")[0]].track(SIZE)
+        track = self.puppets[name.split()[-1].split(".")[0]].track(SIZE)
         scores = np.random.default_rng(int(frames.sum())).random((track.num_frames, 52))
         return replace(track, blendshapes=scores, source=name)
 
@@ -111,7 +113,9 @@ def test_distances_are_of_all_frames_and_have_a_floor(found):
     assert fid.value == pytest.approx(frechet_distance(*features), rel=1e-4)
     assert fid.floor > 0
     assert fid.interval[0] <= fid.value <= fid.interval[1]
-    assert row(found, "KID").value is not None  # few samples
+    kid = row(found, "KID")  # few samples
+    assert kid.interval[0] <= kid.value <= kid.interval[1]
+    assert kid.floor is not None
     assert row(found, "BS-FD, mouth").samples == 2 * FRAMES
     assert "biased upwards" not in fid.note
 
@@ -148,6 +152,11 @@ def test_lip_sync_of_generated_clips_stands_beside_that_of_real_ones(folders, pu
         Setup(fps=30, syncnet=MouthNet())
 
 
+def test_less_than_three_frames_are_refused_where_they_are_asked_for():
+    with pytest.raises(EvaluationError, match=r"0.01 seconds at 25 fps .* at least 0.12 seconds"):
+        Setup(seconds=0.01)
+
+
 def test_what_has_no_weights_is_named_and_has_no_value(found):
     for title, needs in (("Sync-C (SyncNet, own crop)", "SyncNet"), ("FVD", "I3D"),
                          ("LPIPS", "LPIPS"), ("CSIM", "identity network")):  # fmt: skip
@@ -164,6 +173,9 @@ def test_report_says_protocol_weights_and_what_is_absent(found):
     assert "mean colours of three stripes" in text
     assert "sha256 c0ffee" in text
     assert figures["protocol"]["pairs"] == 2
+    assert figures["protocol"]["sizes"] == f"{SIZE}x{SIZE}"
+    assert "1000 draws of means, 100 of distances" in figures["protocol"]["intervals"]
+    assert "E-FID | " in text and "no interval: the coefficients do not say" in text
     assert figures["protocol"]["landmarks"] == "truth"
     assert set(figures["clips"]) == set(SEEDS)
 
@@ -203,14 +215,40 @@ def test_evaluations_of_other_settings_or_clips_do_not_compare(found, tmp_path):
             read_report(tmp_path / "report.json")
 
 
+def test_evaluations_of_other_real_clips_or_sizes_do_not_compare(found):
+    """Though the clips have the same names."""
+    for change, sentence in (
+        ({"size": [32, 32]}, "another size, anna for one"),
+        ({"real_blake2b": "c0ffee"}, "other real clips, anna for one"),
+    ):
+        other = json.loads(json.dumps(found.figures()))
+        other["clips"]["anna"] |= change
+        with pytest.raises(EvaluationError, match=rf"{sentence} \(1 of 2\)"):
+            compare(found, other)
+    made = json.loads(json.dumps(found.figures()))
+    made["clips"]["anna"]["generated_blake2b"] = "c0ffee"  # as another method's are
+    assert compare(found, made)
+
+
+def test_the_real_figure_is_of_the_clips_whose_value_it_stands_beside(found):
+    anna, ben = found.measured.values()
+    silent = replace(ben, figures={n: v for n, v in ben.figures.items() if n != "voice"})
+    voice = next(row for row in summarise([anna, silent]) if row.name == "voice")
+    assert voice.real == anna.figures["real voice"]
+    assert voice.note == "of 1 of 2 clips"
+    deaf = replace(ben, figures={n: v for n, v in ben.figures.items() if n != "real voice"})
+    voice = next(row for row in summarise([anna, deaf]) if row.name == "voice")
+    assert voice.note == "real clips: 1 of them"
+
+
 def test_an_evaluation_goes_on_where_it_was_killed(folders, puppets, tmp_path):
     pairs = find_pairs(folders / "real", folders / "made")
-    killed = Tracker(puppets, dies_at="ben.mp4")
+    killed = Tracker(puppets, dies_at="The real ben.mp4")
     with pytest.raises(KeyboardInterrupt):
         evaluate(pairs, replace(setup(puppets), tracker=killed), tmp_path)
     again = setup(puppets)
     first = evaluate(pairs, again, tmp_path)
-    assert again.tracker.asked == ["ben.mp4"] * 2  # the real and the generated one
+    assert again.tracker.asked == ["The real ben.mp4", "The generated ben.mp4"]
     third = setup(puppets)
     assert evaluate(pairs, third, tmp_path).rows == first.rows
     assert third.tracker.asked == []
@@ -219,7 +257,7 @@ def test_an_evaluation_goes_on_where_it_was_killed(folders, puppets, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:100])
     other = setup(puppets)
     evaluate(pairs, other, tmp_path)
-    assert other.tracker.asked == ["anna.mp4"] * 2
+    assert other.tracker.asked == ["The real anna.mp4", "The generated anna.mp4"]
     changed = setup(puppets, border_every=10)
     evaluate(pairs, changed, tmp_path)
     assert len(changed.tracker.asked) == 4
@@ -237,25 +275,104 @@ def test_clips_that_cannot_be_measured_are_left_out_and_said(folders, puppets, t
               Pair("anna", folders / "real/anna.mp4", folders / "made/anna.mp4")]  # fmt: skip
 
     def tracker(frames, name):
-        if name.startswith("ben"):
+        if name == "The generated ben.mp4":
             raise LandmarkError(f"{name} shows no face in any of its {len(frames)} frames.")
         return Tracker(puppets)(frames, name)
 
     found = evaluate(pairs, Setup(tracker=tracker), tmp_path / "out")
     assert list(found.measured) == ["anna"]
     sentences = {
-        "corrupt": "corrupt.mp4 is damaged",
-        "short": "ben.mp4 has 40 frames and the generated short.mp4 10; give clips of the same",
-        "one": "one.mp4 has 1 frame at 25 fps, at least 3 are needed",
-        "wide": "ben.mp4 is 64x64 and the generated wide.mp4 64x40, another shape",
-        "faceless": "ben.mp4 shows no face in any of its 40 frames",
+        "corrupt": "The generated corrupt.mp4 is damaged",
+        "short": "The real ben.mp4 has 40 frames and the generated short.mp4 10; give clips of the",
+        "one": "The generated one.mp4 has 1 frame at 25 fps, at least 3 are needed",
+        "wide": "The real ben.mp4 is 64x64 and the generated wide.mp4 64x40, another shape",
+        "faceless": "The generated ben.mp4 shows no face in any of its 40 frames",
     }
     assert set(found.left_out) == set(sentences)
     for name, sentence in sentences.items():
         assert sentence in found.left_out[name]
         assert found.left_out[name] in report_text(found)
-    with pytest.raises(EvaluationError, match="None of the 4 pairs can be measured; corrupt: corr"):
+    with pytest.raises(
+        EvaluationError, match="None of the 4 pairs can be measured; corrupt: The gen"
+    ):
         evaluate(pairs[:4], Setup(), tmp_path / "out")
+
+
+def test_what_is_no_file_is_left_out_and_the_rest_goes_on(folders, puppets, tmp_path, monkeypatch):
+    """A link to nowhere, a folder with the name of a video, a file that only others may read."""
+    made = tmp_path / "made"
+    (made / "folder.mp4").mkdir(parents=True)
+    (made / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    (made / "locked.mp4").touch()
+    shutil.copy(folders / "made/anna.mp4", made / "zoe.mp4")
+    real = folders / "real/anna.mp4"
+    pairs = [Pair(path.stem, real, path) for path in sorted(made.iterdir())]
+    digest = store.file_digest
+
+    def locked(path):
+        if path.name == "locked.mp4":
+            raise PermissionError(13, "Permission denied")
+        return digest(path)
+
+    monkeypatch.setattr(store, "file_digest", locked)
+    found = evaluate(pairs, Setup(), tmp_path / "out")
+    assert list(found.measured) == ["zoe"]
+    reasons = {"folder": "Is a directory", "link": "No such file", "locked": "Permission denied"}
+    assert found.left_out.keys() == reasons.keys()
+    for name, reason in reasons.items():
+        assert found.left_out[name].startswith(f"The generated {name}.mp4 cannot be read ({reason}")
+
+
+def test_damage_within_a_video_is_found_and_the_clip_left_out(folders, puppets, tmp_path):
+    """FFmpeg makes up what cannot be decoded of a frame, and goes on."""
+    whole = (folders / "made/anna.mp4").read_bytes()
+    with av.open(str(folders / "made/anna.mp4")) as container:
+        packet = next(container.demux(video=0))
+    start, end = packet.pos + packet.size // 2, packet.pos + packet.size
+    (tmp_path / "hole.mp4").write_bytes(whole[:start] + bytes(end - start) + whole[end:])
+    (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "whole.mp4").write_bytes(whole)
+    pairs = [Pair(name, folders / "real/anna.mp4", tmp_path / f"{name}.mp4")
+             for name in ("hole", "half", "whole")]  # fmt: skip
+    found = evaluate(pairs, Setup(), tmp_path / "out")
+    assert list(found.measured) == ["whole"]
+    assert "The generated hole.mp4 is damaged: 1 of its packets" in found.left_out["hole"]
+    assert "The pictures of the generated half.mp4 end early: " in found.left_out["half"]
+
+
+def test_why_no_clip_has_a_measure_is_said(folders, puppets, tmp_path):
+    """Its network was given: the clip is silent, too short, or shows too little of a face."""
+
+    class Short(Colours):
+        def features(self, frames):
+            raise EvaluationError("FVD needs clips of at least 16 frames; this one has 10.")
+
+    def tracker(frames, name):
+        track = Tracker(puppets)(frames, name)
+        return replace(track, valid=np.arange(track.num_frames) < 5)
+
+    write(tmp_path / "anna.mp4", puppets["anna"].frames(SIZE))
+    pair = Pair("anna", folders / "real/anna.mp4", tmp_path / "anna.mp4")
+    given = Setup(tracker=tracker, clips=Short(), syncnet=MouthNet())
+    found = evaluate([pair], given, tmp_path / "out")
+    silent, faceless = "The generated anna.mp4 is silent", "no face in 88% of its frames, too many"
+    reasons = {
+        "FVD": "this one has 10", "mouth after voice": silent, "BS-FD": faceless,
+        "landmark error": faceless, "mouth and real mouth, r": faceless,
+        "Sync-C (SyncNet, own crop)": silent, "seam index of the head": "--border-every",
+    }  # fmt: skip
+    for title, reason in reasons.items():
+        assert reason in row(found, title).note
+        assert "absent" not in row(found, title).note
+    assert (
+        found.measured["anna"].notes.count(row(found, "BS-FD").note[len("not computed: ") :]) == 1
+    )
+    blind = evaluate([pair], replace(given, tracker=None), tmp_path / "blind")
+    assert "there is no face landmarker" in row(blind, "SyncNet's offset").note
+    assert "fewer than 65 frames" in row(
+        evaluate([Pair("ben", folders / "real/ben.mp4", folders / "made/ben.mp4")],
+                 replace(given, tracker=Tracker(puppets)), tmp_path / "ben"),
+        "Sync-C of a wrong moment").note  # fmt: skip
 
 
 def test_silent_clips_are_measured_but_not_heard(folders, puppets, tmp_path):
@@ -269,7 +386,10 @@ def test_silent_clips_are_measured_but_not_heard(folders, puppets, tmp_path):
         assert "voice" not in figures
         assert figures["real voice"] > 0
         assert figures["ssim"] > 0.9
-        assert f"{name} is silent, so nothing is said of its lips and voice" in report_text(found)
+        assert (
+            f"The generated {name} is silent, so nothing is said of its lips and voice"
+            in report_text(found)
+        )
 
 
 def test_larger_real_clips_are_shrunk_to_the_generated_size(folders, puppets, tmp_path):
@@ -299,6 +419,8 @@ def test_clips_without_a_counterpart_are_named(folders, tmp_path):
     with pytest.raises(OptionsError, match="gone is no folder of videos"):
         find_pairs(folders / "real", tmp_path / "gone")
     (tmp_path / "carl.mp4").touch()
+    with pytest.raises(OptionsError, match=r"empty is a folder and .*carl.mp4 a file; give two"):
+        find_pairs(tmp_path / "carl.mp4", tmp_path / "empty")
     with pytest.raises(OptionsError, match=r"has no video named (anna|ben)"):
         find_pairs(folders / "real", tmp_path)
     assert [pair.name for pair in find_pairs(folders / "real/ben.mp4", folders / "made/ben.mp4")]
@@ -322,6 +444,9 @@ def test_intervals_hold_what_they_should():
 def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # where there is no folder of models
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    (tmp_path / "text.model").write_text("no network")
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces/face_landmarker.task").write_text("no model")
     np.save(tmp_path / "curves.npy", np.zeros(5))
     np.save(tmp_path / "six.npy", np.random.default_rng(0).normal(size=(30, 6)))
     np.save(tmp_path / "five.npy", np.ones((30, 5)))
@@ -344,6 +469,11 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
         "--i3d other.safetensors": "give the sha256",
         "--lpips other.safetensors": "the backbone AlexNet is missing",
         "--syncnet gone.model": "There is no weight file gone.model",
+        "--syncnet text.model": "text.model is no file of PyTorch",
+        "--expressions text.model six.npy": "no .npy file of numpy",
+        "--models faces": "face_landmarker.task is not a face landmarker, or damaged",
+        "--out text.model": "The folder text.model/clips cannot be made",
+        "--seconds 0.01": "give at least 0.12 seconds",
         "--expressions curves.npy curves.npy": "not numbers (frames, coefficients)",
         "--expressions six.npy five.npy": "six.npy has 6 coefficients a frame and five.npy 5",
         "--expressions six.npy lost.npy": "lost.npy holds coefficients that are not numbers, of "
@@ -353,7 +483,7 @@ def test_command_writes_a_report_and_refuses_wrong_files(folders, tmp_path, monk
         "--fps nan": "Give --fps",
         "--seconds inf": "Give --fps",
     }
-    monkeypatch.setattr(measure, "measure_pair", lambda *_: pytest.fail("measured before checks"))
+    monkeypatch.setattr(measure, "read_pair", lambda *_, **__: pytest.fail("read before checks"))
     for options, sentence in wrong.items():
         assert main([*base, "--out", "elsewhere", *options.split()]) == 1
         told = capsys.readouterr().err

@@ -111,13 +111,26 @@ def test_a_program_is_run_only_with_its_checksum(i3d, tmp_path):
         I3DFeatures(tmp_path / "text.pt", sha256=known_file(tmp_path / "text.pt", "").sha256)
 
 
-def test_a_program_of_something_else_is_explained(tmp_path):
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "linear.pt")
-    known = known_file(tmp_path / "linear.pt", "").sha256
-    with pytest.raises(WeightsError, match="not the I3D of FVD"):
-        I3DFeatures(tmp_path / "linear.pt", sha256=known).features(
-            np.zeros((16, 8, 8, 3), np.uint8)
-        )
+class Pool(torch.nn.Module):
+    """As an I3D that gives what is before its classifier."""
+
+    def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
+        return torch.zeros(x.shape[0], 1024)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (torch.nn.Linear(2, 2), ""),
+        (Pool(), r"\(a clip gives 1024 instead of 400 numbers\); give i3d_torchscript.pt"),
+    ],
+    ids=["linear", "pool"],
+)
+def test_a_program_of_something_else_is_refused_before_it_sees_a_clip(tmp_path, program, reason):
+    torch.jit.script(program).save(tmp_path / "other.pt")
+    known = known_file(tmp_path / "other.pt", "").sha256
+    with pytest.raises(WeightsError, match=f"other.pt is not the I3D of FVD {reason}"):
+        I3DFeatures(tmp_path / "other.pt", sha256=known)
 
 
 def test_short_clips_have_no_fvd(i3d):
@@ -148,3 +161,73 @@ def test_a_file_that_is_not_sface_is_explained(tmp_path):
     (tmp_path / "face.onnx").write_bytes(b"no network")
     with pytest.raises(WeightsError, match="face.onnx is not SFace"):
         SFace(tmp_path / "face.onnx")
+
+
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def field(number, content):
+    """A field of a protobuf message."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def value(name, *sides):
+    """A float32 tensor that goes into a network or comes out of it."""
+    shape = b"".join(field(1, field(1, side)) for side in sides)
+    return field(1, name.encode()) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+
+def onnx(*operations, channels=3, gives=(1, 128), **tensors):
+    """A network of `data` in which one operation follows another."""
+    nodes, given = b"", "data"
+    for kind, *weights in operations:
+        names = b"".join(field(1, name.encode()) for name in (given, *weights))
+        nodes += field(1, names + field(2, kind.encode()) + field(4, kind.encode()))
+        given = kind
+    kept = b"".join(
+        field(5, b"".join(field(1, side) for side in array.shape) + field(2, 1)
+              + field(8, name.encode()) + field(9, array.astype("<f4").tobytes()))
+        for name, array in tensors.items()
+    )  # fmt: skip
+    ends = field(11, value("data", 1, channels, 112, 112)) + field(12, value(given, *gives))
+    graph = nodes + field(2, b"g") + kept + ends
+    return field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13))
+
+
+VECTOR = (("Conv", "w"), ("GlobalAveragePool",), ("Flatten",))  # of a face, when w is 3 to 128
+OTHERS = {
+    "picture": onnx(("Relu",), gives=(1, 3, 112, 112)),
+    "channels": onnx(("Conv", "w"), channels=5, gives=(1, 4, 110, 110), w=np.zeros((4, 5, 3, 3))),
+    "zeros": onnx(*VECTOR, w=np.zeros((128, 3, 1, 1))),
+    "nan": onnx(*VECTOR, w=np.full((128, 3, 1, 1), np.nan)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("picture", r"\(a face gives \(1, 3, 112, 112\) instead of \(1, 128\)\)"),
+        ("channels", r"\(.+\)"),
+        ("zeros", r"\(a face gives zeros, or what is no number\)"),
+        ("nan", r"\(a face gives zeros, or what is no number\)"),
+    ],
+)
+def test_another_network_is_not_taken_for_sface(tmp_path, name, reason):
+    """OpenCV reads each of them, and would compare what comes out."""
+    pytest.importorskip("cv2")
+    (tmp_path / "other.onnx").write_bytes(OTHERS[name])
+    with pytest.raises(WeightsError, match=f"other.onnx is not SFace, or damaged {reason}; give"):
+        SFace(tmp_path / "other.onnx")
+
+
+def test_what_gives_vectors_of_faces_is_used(tmp_path):
+    pytest.importorskip("cv2")
+    weights = np.random.default_rng(0).normal(size=(128, 3, 1, 1))
+    (tmp_path / "face.onnx").write_bytes(onnx(*VECTOR, w=weights))
+    faces = np.full((2, 112, 112, 3), (200, 100, 0), np.uint8)
+    vectors = SFace(tmp_path / "face.onnx").embed(faces)
+    assert vectors.shape == (2, 128)
+    assert vectors[0] == pytest.approx(weights[..., 0, 0] @ (200, 100, 0), rel=1e-2)

@@ -117,7 +117,7 @@ def test_manifests_of_long_renders(tmp_path, render, edits, damage, how, seed):
 
 FEATURES = np.arange(6, dtype=np.float32).reshape(2, 3)
 FIGURES = {"ssim": 0.5, "real voice": 0.1}
-MEASURED = Measured(9, FIGURES, {"fid": FEATURES, "fid real": FEATURES + 1}, ["a note"])
+MEASURED = Measured(9, (64, 48), FIGURES, {"fid": FEATURES, "fid real": FEATURES + 1}, ["a note"])
 
 
 @pytest.fixture(scope="module")

@@ -228,6 +228,22 @@ def test_a_video_that_changed_is_done_again_and_its_old_clips_go(root, tmp_path)
     assert not summary.kept and not (out / name).exists() and not encoded.exists()
 
 
+def test_what_is_no_file_is_listed_and_the_rest_goes_on(root, tmp_path):
+    folder, out = tmp_path / "v", tmp_path / "clips"
+    (folder / "folder.mp4").mkdir(parents=True)
+    (folder / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    for suffix in (".mp4", ".faces.npz"):
+        shutil.copy(root / f"none/2{suffix}", folder / f"z{suffix}")
+    summary = prepare([folder], out, StoredFaces(), OPTIONS, workers=1)
+    assert len(summary.kept) == 1
+    assert [(r.video, r.reason) for r in summary.rejects] == [
+        ("v/folder.mp4", "unreadable"), ("v/link.mp4", "unreadable")
+    ]  # fmt: skip
+    shutil.copy(root / "none/3.mp4", tmp_path / "gone.mp4")
+    shutil.copy(root / "none/3.faces.npz", folder / "link.faces.npz")
+    assert len(prepare([folder], out, StoredFaces(), OPTIONS, workers=1).kept) == 2
+
+
 def test_other_settings_need_another_folder(made, root):
     with pytest.raises(DatasetError, match="begun with other settings \\(quality\\)"):
         prepare([root], made[0], StoredFaces(), PrepareOptions(size=CLIP_SIZE, quality=80))

@@ -74,10 +74,9 @@ def pictures(size=(48, 40)):
 @pytest.mark.parametrize("name", ["vgg", "alex"])
 def test_the_distance_is_that_of_the_original_package(tmp_path, name):
     expected = eval_json("image_metrics.json")["lpips"][name]
+    tag = eval_json("syncnet.json")["tag"]  # one for all files of the folder
     tensors = eval_tensors("image_metrics.safetensors")
-    state = backbone(
-        lambda *of: recipe_tensor("shared-eval-1", f"lpips_{name}", *of), "net", BACKBONES[name]
-    )
+    state = backbone(lambda *of: recipe_tensor(tag, f"lpips_{name}", *of), "net", BACKBONES[name])
     shutil.copy(heads_file(BACKBONES[name]), tmp_path / "heads.pth")
     torch.save(state, tmp_path / "backbone.pth")
     model = read_lpips(tmp_path, name)

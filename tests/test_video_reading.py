@@ -275,9 +275,27 @@ def test_damage_in_the_middle_costs_no_more_than_what_is_damaged(tmp_path, caplo
     assert len(list(read_frames(path, fps=25))) >= 30
 
 
+def test_a_frame_that_is_made_up_in_parts_is_reported_or_refused(tmp_path, caplog):
+    """Where the second half of its packet is lost, FFmpeg goes on with what the frame before
+    shows there."""
+    path = long_video(tmp_path / "a.mp4")
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][20]
+        start, end = packet.pos + packet.size // 2, packet.pos + packet.size
+    content = bytearray(path.read_bytes())
+    content[start:end] = b"\xff" * (end - start)
+    path.write_bytes(content)
+
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read_frames(path))) == 40
+    assert "a.mp4 is damaged: 1 of its packets" in caplog.text
+    with pytest.raises(MediaError, match="a.mp4 is damaged: .*copy or make the file again"):
+        list(read_frames(path, strict=True))
+
+
 def test_a_whole_file_is_read_without_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        list(read_frames(long_video(tmp_path / "a.mp4")))
+        list(read_frames(long_video(tmp_path / "a.mp4"), strict=True))
 
     assert not caplog.records
 

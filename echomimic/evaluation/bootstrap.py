@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from .frechet import frechet_distance
+from .frechet import frechet_distance, kernel_distance
 
 RESAMPLES = 1000
 DISTANCE_RESAMPLES = 100  # each takes a decomposition
@@ -15,6 +16,7 @@ LEVEL = 95  # per cent
 DEVIATIONS = 1.96  # of a normal distribution, that hold as much
 
 Interval = tuple[float, float]
+Distance = Callable[[np.ndarray, np.ndarray], float]  # of features (n, d) and (m, d)
 
 
 def mean_interval(values: Sequence[float], *, seed: int = 0) -> Interval | None:
@@ -45,12 +47,30 @@ def distance_interval(
     """
     if len(features) < 2:
         return None
+    middle = frechet_distance(np.concatenate(features), np.concatenate(real))
+    reach = _reach(features, real, frechet_distance, seed)
+    return max(0.0, middle - reach), middle + reach
+
+
+def kernel_interval(
+    middle: float, features: Sequence[np.ndarray], real: Sequence[np.ndarray], *, seed: int = 0
+) -> Interval | None:
+    """The same around a kernel distance, which may lie below 0. Of many samples each draw takes
+    one subset, so its deviation is rather too large."""
+    if len(features) < 2:
+        return None
+    reach = _reach(features, real, partial(kernel_distance, subsets=1), seed)
+    return middle - reach, middle + reach
+
+
+def _reach(
+    features: Sequence[np.ndarray], real: Sequence[np.ndarray], distance: Distance, seed: int
+) -> float:
+    """1.96 deviations of the distance over draws of clips, the same of both sides."""
     source = np.random.default_rng(seed)
     values = []
     for _ in range(WIDE_RESAMPLES if features[0].shape[1] > WIDE else DISTANCE_RESAMPLES):
         chosen = source.integers(0, len(features), len(features))
         sets = ([side[i] for i in chosen] for side in (features, real))
-        values.append(frechet_distance(*(np.concatenate(part) for part in sets)))
-    middle = frechet_distance(np.concatenate(features), np.concatenate(real))
-    reach = DEVIATIONS * float(np.std(values, ddof=1))
-    return max(0.0, middle - reach), middle + reach
+        values.append(distance(*(np.concatenate(part) for part in sets)))
+    return DEVIATIONS * float(np.std(values, ddof=1))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import EvaluationError
 from .bootstrap import Interval, difference_interval
-from .evaluate import Evaluation
+from .evaluate import CONTENTS, Evaluation
 from .table import MEASURES
 
 SAME = ("definitions", "fps", "seconds", "border_every", "landmarks", "features", "weights")
@@ -52,7 +52,8 @@ def read_report(path: Path) -> dict[str, Any]:
 def compare(evaluation: Evaluation, other: dict[str, Any]) -> list[Difference]:
     """Differences of all figures that are means over clips, paired by the clips' names.
 
-    Raises `EvaluationError` where both were not measured in the same way, or share no clip.
+    Raises `EvaluationError` where both were not measured in the same way, of the same real clips
+    and in the same size, or share no clip.
     """
     ours = json.loads(json.dumps(evaluation.protocol))  # as it would be read again
     unlike = [name for name in SAME if ours.get(name) != other["protocol"].get(name)]
@@ -64,9 +65,23 @@ def compare(evaluation: Evaluation, other: dict[str, Any]) -> list[Difference]:
     shared = sorted(evaluation.measured.keys() & other["clips"].keys())
     if not shared:
         raise EvaluationError("The evaluations share no clip; name the same clips alike.")
+    _check_clips(evaluation, other, shared)
     found = (_difference(measure.name, measure.title, evaluation, other, shared)
              for measure in MEASURES if measure.kind == "mean")  # fmt: skip
     return [difference for difference in found if difference is not None]
+
+
+def _check_clips(evaluation: Evaluation, other: dict[str, Any], shared: list[str]) -> None:
+    """What has one name must be of one real file, and of one size."""
+    clips = evaluation.figures()["clips"]
+    kinds = ((CONTENTS[0], "other real clips"), ("size", "pictures of another size"))
+    for name, kind in kinds:
+        unlike = [clip for clip in shared if clips[clip][name] != other["clips"][clip].get(name)]
+        if unlike:
+            raise EvaluationError(
+                f"The other evaluation is of {kind}, {unlike[0]} for one ({len(unlike)} of "
+                f"{len(shared)}); measure both methods on the same clips in one size."
+            )
 
 
 def _difference(

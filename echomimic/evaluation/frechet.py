@@ -29,11 +29,13 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     return max(0.0, float(distance - 2 * shared))  # rounding may fall a little below
 
 
-def kernel_distance(features: np.ndarray, others: np.ndarray, *, seed: int = 0) -> float:
+def kernel_distance(
+    features: np.ndarray, others: np.ndarray, *, seed: int = 0, subsets: int = SUBSETS
+) -> float:
     """Unbiased squared distance under (x·y / d + 1)³, known as KID; 0 on average for equal sets.
 
     Without unit, of no bias at few samples, and below zero by chance. Of more than 1,000 samples
-    it is the mean over 100 drawn subsets. Source: Bińkowski et al. 2018, arXiv 1801.01401.
+    it is the mean over 100 drawn `subsets`. Source: Bińkowski et al. 2018, arXiv 1801.01401.
     Raises `EvaluationError`.
     """
     a, b = _checked(features, others)
@@ -41,8 +43,8 @@ def kernel_distance(features: np.ndarray, others: np.ndarray, *, seed: int = 0) 
     if max(len(a), len(b)) == size:
         return _mmd(a, b)
     draw = np.random.default_rng(seed)
-    subsets = ([draw.choice(len(x), size, replace=False) for x in (a, b)] for _ in range(SUBSETS))
-    return float(np.mean([_mmd(a[rows], b[others]) for rows, others in subsets]))
+    drawn = ([draw.choice(len(x), size, replace=False) for x in (a, b)] for _ in range(subsets))
+    return float(np.mean([_mmd(a[rows], b[others]) for rows, others in drawn]))
 
 
 def halves(clips: Sequence[np.ndarray], *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,13 +13,15 @@ from .resize import resized
 
 CLIP = 16  # frames; also the step from one clip to the next
 SIZE = (224, 224)
+LOGITS = 400  # classes of Kinetics
 LICENCE = "none is stated (port of Google's FVD model, trained on Kinetics-400)"
 
 
 class I3DFeatures:
     """FVD's features of clips, a `FeatureNetwork`: 400 logits of every 16 frames.
 
-    TorchScript is a program, so its checksum must be given: nothing of another file is run.
+    TorchScript is a program, so its checksum must be given: nothing of another file is run. It
+    sees a black clip first, so that another program is found out before clips are measured.
     Source: Unterthiner et al. 2018, arXiv 1812.01717, in the form of StyleGAN-V's
     `i3d_torchscript.pt`. Raises `WeightsError`.
     """
@@ -36,6 +38,7 @@ class I3DFeatures:
         self.weights: Weights = known_file(path, LICENCE, sha256)
         self._network = _loaded(Path(path), device)
         self._device = device
+        self.features(np.zeros((CLIP, *SIZE, 3), np.uint8))
 
     @torch.no_grad()
     def features(self, frames: np.ndarray) -> np.ndarray:
@@ -55,11 +58,16 @@ class I3DFeatures:
         try:
             logits = self._network(clip, rescale=False, resize=False, return_features=True)
         except (RuntimeError, TypeError) as error:
-            raise WeightsError(
-                f"{self.weights.file} is not the I3D of FVD ({brief(error)}); give "
-                "i3d_torchscript.pt."
-            ) from error
+            raise self._not_i3d(brief(error)) from error
+        given = logits.numel() if isinstance(logits, torch.Tensor) else type(logits).__name__
+        if given != LOGITS:
+            raise self._not_i3d(f"a clip gives {given} instead of {LOGITS} numbers")
         return logits.reshape(1, -1).float().cpu().numpy()
+
+    def _not_i3d(self, reason: str) -> WeightsError:
+        return WeightsError(
+            f"{self.weights.file} is not the I3D of FVD ({reason}); give i3d_torchscript.pt."
+        )
 
 
 def _loaded(path: Path, device: str) -> torch.jit.ScriptModule:

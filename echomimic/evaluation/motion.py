@@ -15,7 +15,7 @@ from ..report import measures
 BLENDSHAPES = tuple(range(1, 52))
 MOUTH_SHAPES = tuple(range(23, 50))  # 27: jaw and mouth
 UPPER_SHAPES = tuple(index for index in BLENDSHAPES if index not in MOUTH_SHAPES)  # 24
-MOST_MISSING = 0.02  # share of frames without a face, above which expressions are not compared
+MOST_MISSING = 0.02  # share of frames without a face, above which faces are not compared
 
 
 def blendshapes(track: LandmarkTrack) -> np.ndarray:
@@ -31,19 +31,27 @@ def blendshapes(track: LandmarkTrack) -> np.ndarray:
             f"{track.source or 'The clip'} has no blendshapes, which BS-FD compares; use the face "
             "landmarker `with_blendshapes`."
         )
+    check_seen(track)
+    return track.blendshapes[track.valid][:, BLENDSHAPES]
+
+
+def check_seen(track: LandmarkTrack) -> None:
+    """Raise `EvaluationError` where more than 2 % of the frames show no face: the others say
+    little of the clip."""
     missing = 1 - track.valid.mean()
     if missing > MOST_MISSING:
         raise EvaluationError(
             f"{track.source or 'The clip'} shows no face in {missing:.0%} of its frames, too many "
-            "to compare expressions; leave the clip out."
+            "to compare faces; leave the clip out."
         )
-    return track.blendshapes[track.valid][:, BLENDSHAPES]
 
 
 def blendshape_error(track: LandmarkTrack, real: LandmarkTrack) -> float:
-    """Mean absolute difference of the expressions frame by frame, 0 to 1, of equal clips 0.
+    """Mean |score - real score| over 51 blendshapes and the frames that show a face in both clips;
+    without unit, 0 (equal clips) to 1.
 
-    Only meaningful where a driving video told the face what to do. Raises `EvaluationError`.
+    Only meaningful where a driving video told the face what to do. A measure of ours. Raises
+    `EvaluationError`.
     """
     _check(track, real)
     if track.blendshapes is None or real.blendshapes is None:
@@ -54,11 +62,15 @@ def blendshape_error(track: LandmarkTrack, real: LandmarkTrack) -> float:
 
 
 def landmark_error(track: LandmarkTrack, real: LandmarkTrack) -> dict[str, float]:
-    """Mean distance of the landmarks to the real ones, in distances between the outer corners of
-    the real eyes: of the whole face, its mouth, and its eyes. 0 for equal clips, no bound.
+    """Mean over frames and points of |p - p'| / d, where p and p' are a landmark and the real one
+    in pixels, and d is the distance between the outer corners of the real eyes in that frame: of
+    all 478 points, of the mouth, and of the eyes. In distances between the eyes, 0 (equal clips)
+    without bound.
 
-    Known as LMD or NME; frames without a face on either side do not count. A detector agrees
-    with itself: about 0.01 is its own jitter. Raises `EvaluationError`.
+    Frames without a face on either side do not count. A detector agrees with itself: about 0.01
+    is its own jitter. Known as LMD (Chen et al. 2018, arXiv 1803.10404, in pixels and of the
+    mouth), and divided by the eyes' distance as NME (Sagonas et al. 2013, the 300-W challenge).
+    Raises `EvaluationError`.
     """
     return {part: float(np.nanmean(e)) for part, e in landmark_errors(track, real).items()}
 
@@ -79,19 +91,26 @@ def landmark_errors(track: LandmarkTrack, real: LandmarkTrack) -> dict[str, np.n
 
 
 def lip_motion(track: LandmarkTrack, real: LandmarkTrack) -> tuple[float, float]:
-    """How the mouth's opening correlates with the real one at the best lag, and the seconds that
-    it is late there. From -1 to 1; 0 where either mouth stays still. Raises `EvaluationError`.
+    """Pearson's r of the mouth's opening and the real one at the lag where r is highest, -1 to 1
+    (1: the same motion; 0: either mouth stays still), and that lag: the seconds by which the mouth
+    is late, -0.6 to 0.6 (of short clips a third of their length).
 
-    Pearson's r of the openings (`measures.mouth_opening`), over lags to 0.6 s.
+    An opening is the distance of the inner lips' middles in that between the outer corners of the
+    eyes, of the face without its pose (`report.measures.mouth_opening`). Frames without a face
+    hold what `track` fills them with. A measure of ours. Raises `EvaluationError`.
     """
     _check(track, real)
     return best_lag(measures.mouth_opening(track), measures.mouth_opening(real), real.fps)
 
 
 def voice_motion(track: LandmarkTrack, speech: np.ndarray) -> tuple[float, float]:
-    """The same against the loudness of 16 kHz speech (n,): a proxy that only hears loudness.
+    """Pearson's r, -1 to 1, of the mouth's opening (as in `lip_motion`) and the loudness of 16 kHz
+    speech (n,) at the lag where r is highest, and that lag in seconds: how late the mouth is,
+    -0.6 to 0.6.
 
-    Sync-C is the measure that hears sounds, and needs SyncNet.
+    Loudness is the power during each frame in dB below the loudest one, at least -60
+    (`report.measures.voice_level`). A proxy of ours that hears nothing else; Sync-C is the measure
+    that hears sounds, and needs SyncNet.
     """
     opening = measures.mouth_opening(track)
     return best_lag(opening, measures.voice_level(speech, len(opening), track.fps), track.fps)
@@ -110,7 +129,9 @@ def flicker(
     """Mean |x(t) - 2 x(t+1) + x(t+2)| of the pixels outside of the face, in levels of 0..255,
     and of points that no expression moves, in thousandths of the eyes' distance; and the seam
     indices, each of these where windows of `border_every` frames meet over elsewhere (1: none
-    is seen; None: there are no borders). 0 is a still picture. Source: `report.measures`.
+    is seen; None: there are no borders). Each is a mean over frames, from 0 (a still picture)
+    without bound; of the real clip it is what the camera and the head do by themselves. A measure
+    of ours, computed by `report.measures`. Raises `EvaluationError` below 3 frames.
     """
     pictures = measures.picture_roughness(frames, track)
     points = measures.landmark_roughness(track)

@@ -67,14 +67,19 @@ def full_precision() -> Iterator[None]:
 
 
 def known_file(path: Path, licence: str, sha256: str | None = None) -> Weights:
-    """The file with its checksum; raises `WeightsError` if missing or another than expected.
+    """The file with its checksum; raises `WeightsError` if missing, locked, or another one.
 
     `sha256` may be the beginning of it, as in the names of torch's hub.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"There is no weight file {path}; check the path.")
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
     if sha256 is not None and not found.startswith(sha256.lower()):
         raise WeightsError(
             f"{path.name} has the sha256 {found[:16]}… instead of {sha256[:16]}…; give the file "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from ..config import AUDIO_RATE
-from ..errors import EvaluationError, OptionsError
+from ..errors import EvaluationError, MediaError, OptionsError
 from ..landmarks.track import LandmarkTrack
 from ..media.audio import read_speech
 from ..media.frames import VIDEO_SUFFIXES, read_frames, video_info
@@ -39,7 +40,7 @@ class Pair:
 class Film:
     """A clip on the grid of the evaluation."""
 
-    name: str
+    name: str  # begins a sentence: both files of a pair have one name
     frames: np.ndarray  # uint8 (f, H, W, 3)
     speech: np.ndarray | None  # float32 (n,) at 16 kHz, as long as the frames; None: silent
     fps: float
@@ -53,6 +54,11 @@ def find_pairs(real: Path, generated: Path) -> list[Pair]:
     """
     if real.is_file() and generated.is_file():
         return [Pair(generated.stem, real, generated)]
+    for path, other in ((real, generated), (generated, real)):
+        if path.is_dir() and other.is_file():
+            raise OptionsError(
+                f"{path} is a folder and {other} a file; give two videos, or two folders of videos."
+            )
     for path in (real, generated):
         if not path.is_dir():
             raise OptionsError(
@@ -74,29 +80,29 @@ def read_pair(
     """The real and the generated clip at `fps`, at most `seconds` long, in the generated size,
     cut to the shorter one, with landmarks if there is a tracker.
 
-    Raises `EvaluationError` for clips that cannot be compared, `MediaError` for damaged files and
-    `LandmarkError` where no face is seen.
+    Raises `EvaluationError` for clips that cannot be compared, `MediaError` for files that are
+    damaged in the part that is measured, and `LandmarkError` where no face is seen.
     """
     most = max(1, round(seconds * fps))
-    films = [_frames(path, fps, most) for path in (pair.real, pair.generated)]
+    sides = (("real", pair.real), ("generated", pair.generated))
+    films = [_frames(path, side, fps, most) for side, path in sides]
     _check_lengths(pair, films, fps)
     count = min(map(len, films))
     made = films[1][:count]
     truth = _fitted(pair, films[0][:count], made.shape[1:3])
     return tuple(
-        Film(
-            path.name,
-            frames,
-            _speech(path, count / fps),
-            fps,
-            None if tracker is None else tracker(frames, path.name),
-        )
-        for path, frames in ((pair.real, truth), (pair.generated, made))
+        _film(path, side, frames, fps, tracker)
+        for (side, path), frames in zip(sides, (truth, made), strict=True)
     )
 
 
 def _videos(folder: Path) -> dict[str, Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    except OSError as error:
+        raise OptionsError(
+            f"{folder} cannot be read ({error.strerror}); check its permissions."
+        ) from error
     if not found:
         raise OptionsError(
             f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}); give another folder."
@@ -107,27 +113,46 @@ def _videos(folder: Path) -> dict[str, Path]:
     return names
 
 
-def _frames(path: Path, fps: float, most: int) -> np.ndarray:
-    return np.stack(list(islice(read_frames(path, fps=fps), most)))
+def _frames(path: Path, side: str, fps: float, most: int) -> np.ndarray:
+    with _named(path, side):
+        return np.stack(list(islice(read_frames(path, fps=fps, strict=True), most)))
+
+
+def _film(path: Path, side: str, frames: np.ndarray, fps: float, tracker: Tracker | None) -> Film:
+    name = f"The {side} {path.name}"
+    with _named(path, side):
+        speech = _speech(path, len(frames) / fps)
+    return Film(name, frames, speech, fps, None if tracker is None else tracker(frames, name))
+
+
+@contextmanager
+def _named(path: Path, side: str) -> Iterator[None]:
+    """What reading says of a file tells which of two files of one name it is."""
+    try:
+        yield
+    except MediaError as error:
+        said = f" {error}".replace(f" {path.name} ", f" the {side} {path.name} ", 1).strip()
+        raise MediaError(said[:1].upper() + said[1:]) from error
 
 
 def _check_lengths(pair: Pair, films: list[np.ndarray], fps: float) -> None:
     lengths = [len(film) for film in films]
-    for path, length in zip((pair.real, pair.generated), lengths, strict=True):
+    sides = (("real", pair.real), ("generated", pair.generated))
+    for (side, path), length in zip(sides, lengths, strict=True):
         if length < SHORTEST:
             raise EvaluationError(
-                f"{path.name} has {length} frame{'s' * (length != 1)} at {fps:g} fps, at least "
-                f"{SHORTEST} are needed; give a longer clip."
+                f"The {side} {path.name} has {length} frame{'s' * (length != 1)} at {fps:g} fps, "
+                f"at least {SHORTEST} are needed; give a longer clip."
             )
     if abs(lengths[0] - lengths[1]) > MOST_UNEQUAL * fps:
         raise EvaluationError(
-            f"{pair.real.name} has {lengths[0]} frames and the generated {pair.generated.name} "
-            f"{lengths[1]}; give clips of the same moments."
+            f"The real {pair.real.name} has {lengths[0]} frames and the generated "
+            f"{pair.generated.name} {lengths[1]}; give clips of the same moments."
         )
 
 
 def _fitted(pair: Pair, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    names = pair.real.name, f"the generated {pair.generated.name}"
+    names = f"The real {pair.real.name}", f"the generated {pair.generated.name}"
     return np.stack([fitted(frame, size, *names) for frame in frames])
 
 

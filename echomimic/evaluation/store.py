@@ -11,18 +11,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..errors import MediaError
 from ..fingerprint import digest, file_digest
 from ..weights.write import writing
 from .measure import Measured, Setup
 from .pairs import Pair
 
-VERSION = 1  # of our definitions: raise it when a figure would come out differently
+VERSION = 2  # of our definitions: raise it when a figure would come out differently
 
 
-def pair_key(pair: Pair, setup: Setup, tracked_by: str) -> str:
+def pair_contents(pair: Pair) -> tuple[str, str]:
+    """Names of what is in the real and the generated file; raises `MediaError`."""
+    return _contents(pair.real, "real"), _contents(pair.generated, "generated")
+
+
+def pair_key(contents: tuple[str, str], setup: Setup, tracked_by: str) -> str:
     """Name of everything that the figures of a pair depend on."""
-    files = file_digest(pair.real), file_digest(pair.generated)
-    return digest((VERSION, *files, setup.settings(), tracked_by))
+    return digest((VERSION, *contents, setup.settings(), tracked_by))
 
 
 def save_measured(path: Path, measured: Measured, key: str) -> None:
@@ -31,7 +36,13 @@ def save_measured(path: Path, measured: Measured, key: str) -> None:
         name: torch.from_numpy(np.ascontiguousarray(array))
         for name, array in measured.features.items()
     }
-    said = {"frames": measured.num_frames, "figures": measured.figures, "notes": measured.notes}
+    said = {
+        "frames": measured.num_frames,
+        "size": measured.size,
+        "figures": measured.figures,
+        "notes": measured.notes,
+        "missing": measured.missing,
+    }
     with writing(path) as temporary:
         save_file(tensors, temporary, {"key": key, "measured": json.dumps(said)})
 
@@ -52,11 +63,26 @@ def load_measured(path: Path, key: str) -> Measured | None:
         return None
 
 
+def _contents(path: Path, side: str) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise MediaError(
+            f"The {side} {path.name} cannot be read ({error.strerror}); check the path {path}."
+        ) from error
+
+
 def _measured(said: dict[str, Any], features: dict[str, np.ndarray]) -> Measured:
     """Of what a file says; raises `ValueError` or `TypeError` for what was never written."""
-    count, notes = said["frames"], [str(note) for note in said["notes"]]
+    count, (width, height), notes = (
+        said["frames"],
+        said["size"],
+        [str(note) for note in said["notes"]],
+    )
     figures = {name: float(value) for name, value in said["figures"].items()}
+    missing = {name: str(reason) for name, reason in said["missing"].items()}
     flat = all(array.ndim == 2 and array.dtype.kind == "f" for array in features.values())
-    if type(count) is not int or count < 1 or not flat:
+    whole = all(type(number) is int and number > 0 for number in (count, width, height))
+    if not whole or not flat:
         raise ValueError("the measurements are damaged")
-    return Measured(count, figures, features, notes)
+    return Measured(count, (width, height), figures, features, notes, missing)

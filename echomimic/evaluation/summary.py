@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EvaluationError
-from .bootstrap import Interval, distance_interval, mean_interval
+from .bootstrap import Distance, Interval, distance_interval, kernel_interval, mean_interval
 from .frechet import frechet_distance, halves, kernel_distance
 from .measure import REAL, Measured
 from .table import KERNEL, MEASURES, Measure
@@ -29,7 +29,7 @@ class Row:
     value: float | None = None
     interval: Interval | None = None  # 95 %, over clips
     median: float | None = None
-    real: float | None = None  # the same of the real clips alone
+    real: float | None = None  # the same of the real ones of these clips alone
     floor: float | None = None  # a distance between two halves of the real clips
     clips: int = 0
     samples: int = 0  # frames or clips of frames, on either side
@@ -63,17 +63,24 @@ def _row(measure: Measure, **values: Any) -> Row:
     )
 
 
-def _absent(measure: Measure) -> Row:
-    return _row(measure, note=f"not computed ({measure.needs} absent)")
+def _absent(measure: Measure, measured: Sequence[Measured] = ()) -> Row:
+    """What no clip has: its network was not given, or the clips are to blame, as the first is."""
+    reasons = [one.missing[measure.name] for one in measured if measure.name in one.missing]
+    if not reasons:
+        return _row(measure, note=f"not computed ({measure.needs} absent)")
+    first = f" (the first of {len(reasons)} clips)" if len(reasons) > 1 else ""
+    return _row(measure, note=f"not computed: {reasons[0]}{first}")
 
 
 def _mean(measure: Measure, measured: Sequence[Measured]) -> Row:
     having = [one for one in measured if measure.name in one.figures]
     if not having:
-        return _absent(measure)
+        return _absent(measure, measured)
     values = [one.figures[measure.name] for one in having]
-    real = [one.figures[REAL + measure.name] for one in measured
+    real = [one.figures[REAL + measure.name] for one in having
             if REAL + measure.name in one.figures]  # fmt: skip
+    notes = [f"of {len(having)} of {len(measured)} clips"] if len(having) < len(measured) else []
+    notes += [f"real clips: {len(real)} of them"] if 0 < len(real) < len(having) else []
     return _row(
         measure,
         value=float(np.mean(values)),
@@ -82,7 +89,7 @@ def _mean(measure: Measure, measured: Sequence[Measured]) -> Row:
         real=float(np.mean(real)) if real else None,
         clips=len(values),
         samples=sum(one.num_frames for one in having),
-        note="" if len(having) == len(measured) else f"of {len(having)} of {len(measured)} clips",
+        note="; ".join(notes),
     )
 
 
@@ -90,7 +97,7 @@ def _distances(measure: Measure, measured: Sequence[Measured]) -> list[Row]:
     """The Fréchet distance, and of FID's few samples the kernel distance."""
     having = [one for one in measured if measure.name in one.features]
     if not having:
-        return [_absent(measure)]
+        return [_absent(measure, measured)]
     sides = [
         [_columns(one.features[name], measure) for one in having]
         for name in (measure.name, f"{measure.name} real")
@@ -118,9 +125,9 @@ def _distance(measure: Measure, made: list[np.ndarray], real: list[np.ndarray]) 
         return _row(measure, note=f"not computed: {error}", **counts)
 
 
-def _floor(real: list[np.ndarray]) -> float | None:
+def _floor(real: list[np.ndarray], distance: Distance = frechet_distance) -> float | None:
     try:
-        return frechet_distance(*halves(real))
+        return distance(*halves(real))
     except EvaluationError:  # too few for two halves
         return None
 
@@ -129,12 +136,25 @@ def _kernel(made: list[np.ndarray], real: list[np.ndarray]) -> Row:
     counts = {"clips": len(made), "samples": sum(map(len, made))}
     try:
         value = kernel_distance(np.concatenate(made), np.concatenate(real))
-        return _row(KERNEL, value=value, **counts)
+        return _row(
+            KERNEL,
+            value=value,
+            interval=kernel_interval(value, made, real),
+            floor=_floor(real, kernel_distance),
+            **counts,
+        )
     except EvaluationError as error:
         return _row(KERNEL, note=f"not computed: {error}", **counts)
 
 
 def _expressions(measure: Measure, given: tuple[np.ndarray, np.ndarray] | None) -> Row:
+    """E-FID: the Fréchet distance of expression coefficients of a 3D face model, generated and
+    real (n, d), in the squared unit of the coefficients; 0 for equal sets, no bound.
+
+    Source: Tian et al. 2024 (EMO), arXiv 2402.17485, where the model is that of Deng et al. 2019,
+    arXiv 1903.08527. Nobody published code or sample counts, so figures of two papers do not
+    compare. The floor is of the first and the second half of the real frames.
+    """
     if given is None:
         return _absent(measure)
     made, real = given
@@ -142,7 +162,10 @@ def _expressions(measure: Measure, given: tuple[np.ndarray, np.ndarray] | None) 
         value = frechet_distance(made, real)
     except EvaluationError as error:
         return _row(measure, note=f"not computed: {error}", samples=len(made))
-    return _row(measure, value=value, floor=_floor([real]), samples=len(made))
+    return _row(
+        measure, value=value, floor=_floor([real]), samples=len(made),
+        note="no interval: the coefficients do not say which clips they are of",
+    )  # fmt: skip
 
 
 def _columns(features: np.ndarray, measure: Measure) -> np.ndarray:

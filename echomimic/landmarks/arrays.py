@@ -34,7 +34,7 @@ DAMAGED = (  # what zip, its decompressors and numpy raise for damaged files
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Every array of an .npz by its name; raises `LandmarkError`."""
-    with _explained(path), zipfile.ZipFile(path) as archive:
+    with _explained(path, ".npz"), zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         check_size(path, sum(member.file_size for member in members))
         arrays = {}
@@ -47,7 +47,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def read_npy(path: Path) -> np.ndarray:
     """The array of an .npy; raises `LandmarkError`."""
-    with _explained(path), path.open("rb") as file:
+    with _explained(path, ".npy"), path.open("rb") as file:
         length = path.stat().st_size
         check_size(path, length)
         return _read_array(file, length, path.name)
@@ -80,7 +80,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, kind: str) -> Iterator[None]:
     """What numpy and zip say of a damaged file becomes one sentence that names it."""
     if not path.is_file():
         raise LandmarkError(f"There is no file {path}; check the name.")
@@ -88,6 +88,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except DAMAGED as error:
         raise LandmarkError(
-            f"{path.name} is damaged or no {path.suffix} file of numpy ({brief(error)}); "
+            f"{path.name} is damaged or no {kind} file of numpy ({brief(error)}); "
             "copy or make it again."
         ) from error

@@ -54,7 +54,7 @@ def _speech(sound: Sound, *, int16: bool) -> Tensor:
         buffer += bytes(4 * ceil(length.seconds * AUDIO_RATE))
     speech = torch.frombuffer(buffer, dtype=torch.float32)
     if max(map(abs, speech.aminmax())) < INT16_STEP:
-        logger.warning("%s is silent; the mouth will hardly move.", name)
+        logger.warning("%s is silent: there is no voice for a mouth to follow.", name)
     return speech
 
 

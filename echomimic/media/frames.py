@@ -70,7 +70,11 @@ def video_info(video: Video) -> VideoInfo:
 
 
 def read_frames(
-    video: Video, *, fps: float | None = None, on_progress: OnProgress | None = None
+    video: Video,
+    *,
+    fps: float | None = None,
+    strict: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[np.ndarray]:
     """The pictures of a video file, uint8 `(H, W, 3)` RGB, at a constant rate.
 
@@ -78,7 +82,8 @@ def read_frames(
     file's average. Rotation and pixel aspect are applied, transparency is laid over white, any
     pixel format is converted by the colour matrix that the file names (BT.601 if it names none,
     as FFmpeg does). A file that ends early or is damaged in places gives what it holds, and a
-    warning is logged. Raises `MediaError` where it is missing, no video, or holds no frame.
+    warning is logged; `strict` raises `MediaError` instead, when it comes to the damage. Raises
+    `MediaError` where it is missing, no video, or holds no frame.
     """
     with _opened(video) as stream:
         name, own_rate = video_name(video), _rate(stream)
@@ -90,7 +95,7 @@ def read_frames(
         expected = 0 if duration is None else round(duration * rate)
         clock, converter = _Clock(stream, own_rate), VideoReformatter()
         size, turn, done = None, None, 0
-        for frame, repeats in _resampled(clock.timed(_decoded(stream, name)), rate, clock):
+        for frame, repeats in _resampled(clock.timed(_decoded(stream, name, strict)), rate, clock):
             if not repeats:
                 continue
             if size is None:
@@ -103,7 +108,13 @@ def read_frames(
                     on_progress(done, max(done, expected))
         if not done:
             raise _empty(video)
-        _warn_if_short(name, done, clock.end, duration, own_rate)
+        if duration is not None and clock.end < duration - 2 / own_rate:
+            # Where only the container says how long it is, that may be the length of the sound.
+            _complain(
+                f"The pictures of {name} end early: {done} frames ({float(clock.end):.2f} of "
+                f"{float(duration):.2f} s) could be read",
+                strict and stream.duration is not None,
+            )
 
 
 def is_picture(path: Path) -> bool:
@@ -140,16 +151,30 @@ def _opened(video: Video) -> Iterator[av.VideoStream]:
         ) from error
 
 
-def _decoded(stream: av.VideoStream, name: str) -> Iterator[av.VideoFrame]:
-    """All frames that can be decoded; what cannot is counted and reported."""
+def _decoded(stream: av.VideoStream, name: str, strict: bool = False) -> Iterator[av.VideoFrame]:
+    """All frames that can be decoded; what cannot, or only in parts, is counted and reported."""
     damaged, decoder = 0, _decoder(stream)
-    for packet in chain(_packets(stream, name), [None]):  # None empties the decoder
-        try:
-            yield from decoder.decode(packet)
-        except FFmpegError:
-            damaged += 1
+    for packet in chain(_packets(stream, name, strict), [None]):  # None empties the decoder
+        frames, whole = _decode(decoder, packet)
+        damaged += not whole
+        if strict and damaged:
+            break
+        yield from frames
     if damaged:
-        log.warning("%s is damaged: %d of its packets were skipped", name, damaged)
+        _complain(
+            f"{name} is damaged: {damaged} of its packets cannot be decoded as a whole", strict
+        )
+
+
+def _decode(
+    decoder: av.VideoCodecContext, packet: av.Packet | None
+) -> tuple[list[av.VideoFrame], bool]:
+    """Frames, and whether all of them were there: FFmpeg makes up what is missing in a frame."""
+    try:
+        frames = decoder.decode(packet)
+    except FFmpegError:
+        return [], False
+    return frames, not any(frame.is_corrupt for frame in frames)
 
 
 def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
@@ -161,14 +186,20 @@ def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
     return stream.codec_context
 
 
-def _packets(stream: av.VideoStream, name: str) -> Iterator[av.Packet]:
+def _packets(stream: av.VideoStream, name: str, strict: bool) -> Iterator[av.Packet]:
     """Packets up to the first that cannot be read."""
     try:
         for packet in stream.container.demux(stream):
             if packet.size:
                 yield packet
     except FFmpegError as error:
-        log.warning("%s breaks off: %s", name, error.strerror)
+        _complain(f"{name} breaks off: {error.strerror}", strict)
+
+
+def _complain(sentence: str, strict: bool) -> None:
+    if strict:
+        raise MediaError(f"{sentence}; copy or make the file again.")
+    log.warning(sentence)
 
 
 def _rate(stream: av.VideoStream) -> Fraction:
@@ -285,19 +316,6 @@ def _upright(pixels: np.ndarray, turn: list[int] | None) -> np.ndarray:
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
-
-
-def _warn_if_short(
-    name: str, done: int, end: Fraction, duration: Fraction | None, rate: Fraction
-) -> None:
-    if duration is not None and end < duration - 2 / rate:
-        log.warning(
-            "The pictures of %s end early: %d frames (%.2f of %.2f s) could be read",
-            name,
-            done,
-            float(end),
-            float(duration),
-        )
 
 
 def _empty(video: Video) -> MediaError:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import MediaError, brief
 from .container import open_media
+from .frames import VIDEO_SUFFIXES
 
 FRAME_SAMPLES = 1 << 15  # per channel, of frames cut from sound in memory
 INT16_STEP = 1 / 32768  # anything quieter is silence to a 16-bit file
@@ -101,6 +102,11 @@ def _opened(path: Path) -> Iterator[av.AudioStream]:
                 raise MediaError(f"{path.name} uses a codec that FFmpeg lacks; convert it to WAV.")
             yield stream
     except FFmpegError as error:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise MediaError(
+                f"{path.name} is damaged, its sound cannot be read to the end ({error.strerror}); "
+                "copy or make the file again."
+            ) from error
         raise MediaError(
             f"{path.name} is damaged or not a sound file ({error.strerror}); "
             "choose another or convert it to WAV."

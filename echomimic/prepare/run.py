@@ -216,8 +216,14 @@ def _remember(records: Path, video: Video, outcome: Outcome) -> None:
 
 
 def _file(video: Video) -> list[int]:
-    """What tells that a file has changed: its size, and when it was written in nanoseconds."""
-    state = video.path.stat()
+    """What tells that a file has changed: its size, and when it was written in nanoseconds.
+
+    Nothing of what cannot be looked at, a link to nowhere for instance.
+    """
+    try:
+        state = video.path.stat()
+    except OSError:
+        return []
     return [state.st_size, state.st_mtime_ns]
 
 

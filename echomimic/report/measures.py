@@ -132,10 +132,11 @@ def picture_roughness(frames: Iterable[np.ndarray], track: LandmarkTrack) -> np.
 
 
 def seam_index(roughness: np.ndarray, border_every: int) -> float | None:
-    """Roughness where segments of `border_every` frames meet, over that elsewhere.
+    """Mean roughness where segments of `border_every` frames meet (of the frames on either side),
+    over the mean elsewhere: a ratio without unit, 0 without bound, 1 for a border that nobody sees.
 
-    1 is a border that nobody sees. `roughness` (f - 2,) is that around frame i + 1. None where
-    there are no borders, or where nothing moves.
+    `roughness` (f - 2,) is that around frame i + 1. None where there are no borders, or where
+    nothing moves. A measure of ours.
     """
     middle = np.arange(len(roughness)) + 1
     at_border = np.isin(middle % border_every, (0, border_every - 1))  # on either side

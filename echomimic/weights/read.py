@@ -19,6 +19,7 @@ from ..errors import WeightsError, brief
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")  # in the order of preference
 ZIP_MAGIC = b"PK\x03\x04"  # of files written by torch.save since 1.6; only these can be mapped
+PICKLE_MAGIC = b"\x80"  # of the files before
 NUMBERS = {  # dtypes that can become any other; not complex, quantised, or several in a byte
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn,
     torch.float8_e5m2, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
@@ -86,7 +87,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
-        mappable = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+        beginning = file.read(len(ZIP_MAGIC))
+    mappable = beginning == ZIP_MAGIC
     try:
         with warnings.catch_warnings():
             # torch doubts pickles newer than its own before it refuses them; we say it once.
@@ -97,6 +99,11 @@ def _read_pickle(path: Path) -> Any:
             raise WeightsError(
                 f"{path} holds executable pickle content and was refused (nothing of it ran); "
                 "use a file that holds tensors only."
+            ) from error
+        if not mappable and beginning[:1] != PICKLE_MAGIC:
+            raise WeightsError(
+                f"{path} is no file of PyTorch, or damaged at its beginning; download it again or "
+                "give another one."
             ) from error
         raise WeightsError(f"{path} is damaged or incomplete; download it again.") from error
 
