@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 UNITS = {
     "voice": "window", "sampling": "window", "puppets": "clip", "latents": "clip",
     "voices": "clip", "vae": "step", "audio": "step", "stage1": "step", "stage2": "step",
-    "quality": "voice", "demo": "film", "videos": "video", "shards": "shard",
+    "check": "clip", "quality": "voice", "demo": "film", "videos": "video", "shards": "shard",
     "evaluate": "pair", "decoder": "step",
 }  # what is counted in each stage; else frames  # fmt: skip
 

@@ -60,6 +60,7 @@ def add_quality(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from .train.clips import Dataset
     from .train.loop import MODELS, leave_processes, train_stage
     from .train.recipe import read_recipe
     from .train.stages import make_stage
@@ -70,6 +71,7 @@ def _train(options: argparse.Namespace) -> None:
         raise OptionsError(f"{options.recipe} has no stage {', '.join(options.stage)}.")
     with Progress() as progress:
         data = _data(recipe, options.data, options.out, progress)
+        Dataset(data).check(lambda *done: progress("check", *done))
         for name in chosen:
             stage = make_stage(name, recipe, data, options.out / MODELS, progress)
             settings = recipe.stages[name]

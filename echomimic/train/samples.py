@@ -216,7 +216,8 @@ def check_length(clips: Sequence[Clip], frames: int) -> None:
     """Raise `OptionsError` if a clip is shorter than a sample of stage 2."""
     for clip in clips:
         if clip.num_frames < frames:
+            unit = "frame" if clip.num_frames == 1 else "frames"
             raise OptionsError(
-                f"{clip.name} has {clip.num_frames} frames, but stage 2 takes clips of {frames}, "
+                f"{clip.name} has {clip.num_frames} {unit}, but stage 2 takes clips of {frames}, "
                 "motion frames included; leave it out or choose fewer targets."
             )
