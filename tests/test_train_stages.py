@@ -1,7 +1,9 @@
 """The stages: what trains when, from which data, and that the result is a model like any other."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,7 @@ pytest.importorskip("cv2")
 
 from pretend_device import PretendDevice, to_device
 
+from echomimic import cli
 from echomimic.config import SamplingOptions
 from echomimic.errors import DatasetError, OptionsError, WeightsError
 from echomimic.media.image import write_image
@@ -21,6 +24,7 @@ from echomimic.puppets.clip import PuppetClip
 from echomimic.puppets.identity import TEST_SEEDS
 from echomimic.quality import MODES, animate, quality, voices
 from echomimic.quality_table import table
+from echomimic.train import make_puppets as puppets
 from echomimic.train import stages
 from echomimic.train.clips import Clip, Dataset, feature_box
 from echomimic.train.draws import generator
@@ -65,6 +69,7 @@ RECIPE = Recipe(
     },
 )  # fmt: skip
 OPTIONS = PuppetOptions(num_frames=5, size=64)
+draw_puppet = puppets._write
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +237,13 @@ def test_clips_are_chosen_by_how_they_move(trained, data):
         )  # fmt: skip
 
 
+def dies_over_the_second(folder, seed, options):
+    if seed == 1:
+        (folder / ".unfinished-puppet-000001").mkdir()
+        os.kill(os.getpid(), signal.SIGKILL)
+    draw_puppet(folder, seed, options)
+
+
 class TestPuppetClips:
     def test_clips_are_made_once_and_always_the_same(self, data, tmp_path):
         make_puppets(tmp_path, 2, OPTIONS, workers=1)
@@ -249,6 +261,23 @@ class TestPuppetClips:
     def test_people_for_testing_are_not_trained_on(self, tmp_path):
         with pytest.raises(DatasetError, match="reserved for testing"):
             make_puppets(tmp_path, 2, OPTIONS, first_seed=TEST_SEEDS.start - 1)
+
+    def test_a_process_that_dies_is_a_sentence_and_leaves_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(puppets, "_write", dies_over_the_second)
+        with pytest.raises(DatasetError, match=r"died.*the same command goes on"):
+            make_puppets(tmp_path, 2, OPTIONS, workers=1)
+        assert not list(tmp_path.glob(".unfinished-*"))
+        monkeypatch.undo()
+        make_puppets(tmp_path, 2, OPTIONS, workers=1)
+        assert len(Dataset(tmp_path).all) == 2
+
+    @pytest.mark.parametrize("wrong", [("--first-seed", -5), ("--frames", 0), ("--count", 0),
+                                       ("--size", 30)])  # fmt: skip
+    def test_puppets_that_cannot_be_are_refused(self, tmp_path, capsys, wrong):
+        arguments = ["puppets", tmp_path / "data", "--count", 1, "--frames", 2, *wrong]
+        assert cli.main([str(argument) for argument in arguments]) == 1
+        assert f"not {wrong[1]}" in capsys.readouterr().err
+        assert not (tmp_path / "data").exists()
 
     def test_people_are_in_one_split_only(self, data):
         dataset = Dataset(data)
