@@ -193,11 +193,35 @@ def test_a_loss_that_is_no_number_names_its_sample(tmp_path):
 
 def test_going_on_with_other_settings_is_refused(tmp_path):
     run(tmp_path, replace(OPTIONS, steps=10))
-    with pytest.raises(TrainingError, match=r"learning_rate = 0.02, not 0.5"):
-        run(tmp_path, replace(OPTIONS, learning_rate=0.5))
+    with pytest.raises(TrainingError, match=r"weight_decay = 0.01, not 0.5"):
+        run(tmp_path, replace(OPTIONS, weight_decay=0.5))
     with pytest.raises(TrainingError, match="seed = None, not 2"):
         run(tmp_path, fingerprint={"seed": 2})
-    run(tmp_path, replace(OPTIONS, learning_rate=0.5), resume=False)
+    run(tmp_path, replace(OPTIONS, weight_decay=0.5), resume=False)
+
+
+def test_what_helps_against_losses_that_are_no_number_may_change(tmp_path, caplog):
+    caplog.set_level("INFO")
+    run(tmp_path, replace(OPTIONS, steps=10, mixed_precision="bf16"))
+    run(tmp_path, replace(OPTIONS, learning_rate=0.001))
+    assert "learning_rate is 0.001 from here on; it was 0.02." in caplog.text
+    assert "mixed_precision is no from here on; it was bf16." in caplog.text
+    assert sorted(losses(tmp_path)) == list(range(1, 21))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    stage = LineStage()
+
+    def spoil(done, total, figures):
+        if done == 20:  # after its loss was computed, and before the checkpoint
+            stage.module.line.weight.data[0, 1] = math.inf
+
+    with pytest.raises(TrainingError, match="not numbers any more after step 20"):
+        run(tmp_path, stage=stage, on_step=spoil)
+    assert [path.name for path in checkpoints(tmp_path / "line/checkpoints")] == ["step-00000010"]
+    run(tmp_path)
+    run(tmp_path / "once")
+    assert same(weights(tmp_path), weights(tmp_path / "once"))
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
@@ -209,7 +233,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
         real(tensors, path)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(TrainingError, match=r"cannot be written .* previous checkpoint is whole"):
+    with pytest.raises(TrainingError, match=r"the disk is full.* goes on from step-00000010\."):
         run(tmp_path)
     assert [path.name for path in checkpoints(tmp_path / "line/checkpoints")] == ["step-00000010"]
     monkeypatch.undo()
@@ -220,6 +244,30 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
 
 def test_half_precision_weights_are_not_optimised(tmp_path):
     stage = LineStage()
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs a device that is full")
+def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_riddle(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "OPTIMIZER", "/dev/full")
+    state = checkpoint.Checkpoint(7, {}, {}, {"state": torch.zeros(100_000)})
+    with pytest.raises(TrainingError) as raised:
+        checkpoint.save_checkpoint(tmp_path, state, {}, keep_last=1)
+    assert str(raised.value) == (
+        f"The checkpoint {tmp_path / 'step-00000007'} cannot be written because the disk is full; "
+        "free some space: the same command begins anew, for there is none before it."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_dies_while_a_checkpoint_is_written_is_not_the_disk_s_fault(
+    tmp_path, monkeypatch
+):
+    def told(tensors, path):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(checkpoint, "save_file", told)
+    with pytest.raises(TrainingError, match=r"data died \(DataLoader worker \(pid 7\).*workers"):
+        run(tmp_path)
+
+
     stage.module.half()
     with pytest.raises(OptionsError, match="only float32 weights can be optimised"):
         run(tmp_path, stage=stage)

@@ -24,7 +24,15 @@ from .ema import EMA
 from .logs import Log
 from .recipe import StageOptions
 from .rounds import Rounds
-from .sharded import compute_by_autocast, is_sharded, make_whole, spread, spread_state, whole
+from .sharded import (
+    compute_by_autocast,
+    is_sharded,
+    make_whole,
+    own_share,
+    spread,
+    spread_state,
+    whole,
+)
 from .stage import Stage
 from .stopping import any_process, check_finite, explained, interruptible
 from .workers import in_order
@@ -34,6 +42,7 @@ log = logging.getLogger(__name__)
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # steps done, steps in all, figures
 FREE = ("steps", "micro_batch", "workers", "log_every", "validate_every", "save_every",
         "keep_last", "gradient_checkpointing")  # may change when a run goes on  # fmt: skip
+ADJUSTED = ("learning_rate", "mixed_precision")  # may change too, but what follows is another run
 MODELS = "models"  # folder of a run for its model files, beside those of its stages
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
@@ -153,6 +162,7 @@ class Run:
     def save(self, done: int) -> None:
         is_main = self._accelerator.is_main_process
         parts = (self._parameters, self._ema.shadow, self._optimizer.state_dict())
+        self._check_weights(done)
         state = Checkpoint(done, *(whole(part, keep=is_main) for part in parts))
         if is_main:
             folder = self._folder / "checkpoints"
@@ -160,6 +170,15 @@ class Run:
 
     def validate(self, done: int) -> None:
         """Nothing where weights are spread: no process has what the stage's figures need."""
+    def _check_weights(self, done: int) -> None:
+        """Raise `TrainingError` rather than save what nothing could go on from."""
+        finite = all(bool(own_share(p).isfinite().all()) for p in self._parameters.values())
+        if any_process(self._accelerator, not finite):
+            raise TrainingError(
+                f"Weights are not numbers any more after step {done}, so they are not saved; lower "
+                "learning_rate, or use mixed_precision: no. The last checkpoint is kept."
+            )
+
         if self._accelerator.is_main_process and not is_sharded(self._accelerator):
             with self._ema.applied():
                 figures = self._stage.validate(done, self._folder / "validation")
@@ -175,7 +194,7 @@ class Run:
                     self._stage.export(self._folder.parent / MODELS)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> int:
-        found = load_checkpoint(self._folder / "checkpoints", self._settings)
+        found = load_checkpoint(self._folder / "checkpoints", self._settings, free=ADJUSTED)
         if found is None:
             return 0
         with torch.no_grad():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import signal
 import threading
@@ -13,10 +12,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..errors import TrainingError
+from ..errors import TrainingError, brief
+from ..files import is_disk_full
 from ..models.memory import is_out_of_memory
 from .recipe import StageOptions
 from .stage import Stage
+from .workers import worker_death
+
+CHECKPOINTED = ("stage1", "stage2")  # stages in which gradient_checkpointing acts
+LARGER = "use a device with more memory, or smaller pictures"
 
 
 def check_finite(losses: Tensor, indices: Sequence[int], step: int, stage: Stage) -> None:
@@ -44,11 +48,10 @@ def explained(options: StageOptions) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_disk_full(error):
             raise
         raise TrainingError(
-            "The disk is full; free some space, and the same command goes on from the last "
-            "checkpoint."
+            "The disk is full; free some space, and the same command goes on with what is saved."
         ) from error
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
@@ -56,9 +59,9 @@ def explained(options: StageOptions) -> Iterator[None]:
                 f"The memory ran out; lower micro_batch (now {options.micro_batch}), or set "
                 "gradient_checkpointing. The last checkpoint is kept."
             ) from error
-        if "DataLoader worker" in str(error):
+        if worker_death(error):
             raise TrainingError(
-                f"A process that loads data died ({' '.join(str(error).split())}); lower workers "
+                f"A process that loads data died ({brief(error)}); lower workers "
                 f"(now {options.workers}) if memory is short. The last checkpoint is kept."
             ) from error
         raise
