@@ -65,6 +65,14 @@ def make_stage(
     name: str, recipe: Recipe, data: Path, models: Path, on_progress: OnProgress | None = None
 ) -> Stage:
     """A stage of a recipe, on the clips of `data` and the networks that lie in `models` so far.
+    def __post_init__(self) -> None:
+        changes = self.augmentation.enabled and self.augmentation.probability > 0
+        if self.voice_variants < (2 if changes else 1):
+            raise OptionsError(
+                f"voice_variants ({self.voice_variants}) must be 2 or more, the voice as it is and "
+                "changed ones; or switch augmentation off (enabled: false)."
+            )
+
 
     What frozen networks say of the clips is computed first. Raises `OptionsError` for settings
     that do not exist, `WeightsError` for networks that an earlier stage should have made.
