@@ -12,8 +12,10 @@ from PIL import Image
 pytest.importorskip("accelerate")
 
 from echomimic import cli
+from echomimic.cli_progress import Progress
 from echomimic.landmarks.track_file import load_track, save_track
 from echomimic.media.frame_zip import FrameZip, write_frames
+from echomimic.media.image import write_image
 from echomimic.train.clips import Clip, Dataset
 from echomimic.train.make_puppets import PuppetOptions, make_puppets
 
@@ -75,11 +77,17 @@ def longer_than_its_landmarks(clip):
 
 def of_another_size(clip):
     np.save(clip / "frames.npy", np.load(clip / "frames.npy")[:, :32])
+    (clip / "portrait.png").unlink()
+
+
+def with_another_portrait(clip):
+    write_image(clip / "portrait.png", np.zeros((32, 64, 3), np.uint8))
 
 
 def with_pictures_of_another_size(clip):
     write_frames(clip / "frames.zip", np.load(clip / "frames.npy")[:, :, :32])
     (clip / "frames.npy").unlink()
+    (clip / "portrait.png").unlink()
 
 
 @pytest.mark.parametrize(
@@ -91,6 +99,7 @@ def with_pictures_of_another_size(clip):
         (without_a_face, "shows no face in any frame; remove it"),
         (of_one_frame, "has only one frame"),
         (longer_than_its_landmarks, "has 4 frames but landmarks of 3"),
+        (with_another_portrait, "portrait.png must be of the size of the frames, 64x64"),
         (of_another_size, "are 64x32, but most clips' are 64x64"),
         (with_pictures_of_another_size, "are 32x64, but most clips' are 64x64"),
     ],
@@ -137,3 +146,33 @@ def test_the_size_of_pictures_is_that_of_their_frames(data, tmp_path, turned):
         picture.save(file, "JPEG", exif=exif)
     frames = FrameZip(path)
     assert frames.size == frames.shape[2:0:-1] == ((24, 40) if turned == 6 else (40, 24))
+
+
+def test_a_run_goes_on_wherever_its_clips_are_and_with_no_others(data, train, tmp_path):
+    assert train()[0] == 0
+    moved = data.rename(tmp_path / "elsewhere")
+    assert train("--data", moved, "--steps", 3)[0] == 0
+    other = shutil.copytree(moved, tmp_path / "other")
+    meta = json.loads((other / "puppet-000001/meta.json").read_text())
+    (other / "puppet-000001/meta.json").write_text(json.dumps(meta | {"identity": "somebody"}))
+    status, said = train("--data", other, "--steps", 4)
+    assert status == 1
+    assert "was made with other clips (their names, lengths or people)" in said
+    assert max(json.loads(x)["step"] for x in (tmp_path / "run/vae/log.jsonl").open()) == 3
+
+
+def test_a_run_does_not_go_on_as_another_variant(train, tmp_path):
+    assert train()[0] == 0
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(recipe.read_text().replace('"joint"', '"landmark"'))
+    status, said = train()
+    assert status == 1
+    assert "variant = 'joint', not 'landmark'" in said
+
+
+def test_the_time_that_is_left_does_not_count_what_was_done_before():
+    progress = Progress()
+    with progress as show:
+        show("stage1", 60, 100)
+        show("stage1", 61, 100)
+        assert (progress._bar.initial, progress._bar.n) == (60, 61)

@@ -31,7 +31,7 @@ from ..landmarks.track import LandmarkTrack
 from ..landmarks.track_file import load_track, read_valid
 from ..media.audio import read_speech
 from ..media.frame_zip import FrameZip
-from ..media.image import read_image
+from ..media.image import image_size, read_image
 from .arrays import opened
 
 FRAMES, SPEECH, LANDMARKS, META = "frames.npy", "speech.wav", "landmarks.npz", "meta.json"
@@ -107,12 +107,15 @@ class Clip:
         if not self.has_portrait:
             return frames
         portrait = read_image(self.folder / PORTRAIT)
-        if portrait.shape != frames.shape[1:]:
+        self._check_portrait(portrait.shape[1::-1])
+        return np.concatenate([frames, portrait[None]])
+
+    def _check_portrait(self, size: tuple[int, int]) -> None:
+        if size != self.size:
             raise DatasetError(
                 f"{self.folder / PORTRAIT} must be of the size of the frames, "
                 f"{self.size[0]}x{self.size[1]}; scale it or remove it."
             )
-        return np.concatenate([frames, portrait[None]])
 
     @cached_property
     def track(self) -> LandmarkTrack:
@@ -185,6 +188,9 @@ class Clip:
             raise DatasetError(f"{self.folder} shows no face in any frame; remove it.")
         if not self._there(SPEECH).stat().st_size:
             raise DatasetError(f"{self.folder / SPEECH} is empty; add sound or remove the clip.")
+        if self.has_portrait:
+            with (self.folder / PORTRAIT).open("rb") as file:
+                self._check_portrait(image_size(file, f"{self.folder / PORTRAIT}"))
 
     def _there(self, name: str) -> Path:
         """The path of a file that a clip must have. Raises `DatasetError`."""
@@ -252,6 +258,12 @@ class Dataset:
         if wrong:
             more = f"; {len(wrong) - 1} more cannot be used either" if wrong[1:] else ""
             raise DatasetError(f"{wrong[0].rstrip('.')}{more}.")
+
+    def digest(self) -> str:
+        """A short name that changes with any clip's name, length, size, person or other meta data,
+        and does not with the folder's place."""
+        known = [(c.name, c.num_frames, *c.size, sorted(c.meta.items())) for c in self._clips]
+        return hashlib.blake2b(json.dumps(known).encode(), digest_size=8).hexdigest()
 
 
 def _named(error: EchoMimicError, clip: Clip) -> str:
