@@ -116,6 +116,7 @@ class _Maker:
 
     def diffusion(self) -> Stage:
         settings, row = self._settings(DiffusionSettings), variant(self.recipe.variant)
+        self._check_condition(settings.samples.condition, row)
         vae = load_vae(self._made("vae", "vae"), dtype="float32").model.to(PartialState().device)
         encoder = load_audio_encoder(self._made("audio_encoder", "audio"), dtype="float32")
         train, held_out = self.data.clips("train"), self.data.clips("validate")
@@ -185,6 +186,17 @@ class _Maker:
         initialise_motion(networks["denoising_unet"])
         begun = is_temporal and ("stage1" in self.recipe.stages or self._start is None)
         folder = self.models if begun else self._start
+    def _check_condition(self, condition: str, row: Variant) -> None:
+        """Raise `OptionsError` if the variant's landmark encoder does not take such pictures."""
+        config = self._config(LandmarkEncoderConfig, "landmark_encoder")
+        needed = 1 if condition == "mask" else 3
+        if not needed == config.in_channels == row.landmark_channels:
+            raise OptionsError(
+                f"condition: {condition} in stage {self.name} of {self.recipe.name} makes pictures "
+                f"of {needed} channels, but the landmark encoder takes {config.in_channels} and "
+                f"the variant {row.name} gives {row.landmark_channels}; make all three agree."
+            )
+
         if folder is not None:
             for component, network in networks.items():
                 fill_spatial(network, find_start(folder, row, component))
