@@ -23,6 +23,7 @@ from echomimic.train.checkpoint import checkpoints
 from echomimic.train.draws import generator
 from echomimic.train.loop import learning_rate, train_stage
 from echomimic.train.recipe import StageOptions
+from echomimic.train.stopping import LARGER, making_advice, memory_advice
 
 OPTIONS = StageOptions(
     steps=20, batch_size=4, learning_rate=0.02, warmup_steps=3, ema_decay=0.9, log_every=1,
@@ -46,6 +47,7 @@ class Line(nn.Module):
 
 class LineStage:
     name = "line"
+    notes, stands_on = {}, {}
 
     def __init__(self, wrong=None, dies=None, pause=0.0):
         self.module = Line()
@@ -242,8 +244,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     assert same(weights(tmp_path), weights(tmp_path / "once"))
 
 
-def test_half_precision_weights_are_not_optimised(tmp_path):
-    stage = LineStage()
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs a device that is full")
 def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_riddle(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "OPTIMIZER", "/dev/full")
@@ -268,6 +268,8 @@ def test_a_worker_that_dies_while_a_checkpoint_is_written_is_not_the_disk_s_faul
         run(tmp_path)
 
 
+def test_half_precision_weights_are_not_optimised(tmp_path):
+    stage = LineStage()
     stage.module.half()
     with pytest.raises(OptionsError, match="only float32 weights can be optimised"):
         run(tmp_path, stage=stage)
@@ -280,6 +282,26 @@ def test_memory_that_runs_out_says_which_setting_to_lower(tmp_path, monkeypatch)
     monkeypatch.setattr(Line, "forward", greedy)
     with pytest.raises(TrainingError, match="lower micro_batch"):
         run(tmp_path)
+
+
+def test_advice_on_memory_names_only_what_acts_there():
+    assert "now all of batch_size, 4" in memory_advice("stage1", OPTIONS)
+    assert "gradient_checkpointing" in memory_advice("stage2", OPTIONS)
+    assert "gradient_checkpointing" not in memory_advice("vae", OPTIONS)
+    least = replace(OPTIONS, micro_batch=1, gradient_checkpointing=True, mixed_precision="bf16")
+    assert memory_advice("stage1", least) == LARGER
+    assert making_advice("stage1", OPTIONS).startswith("set bf16_cache")
+    assert making_advice("stage1", replace(least, settings={"bf16_cache": True})) == LARGER
+    assert making_advice("vae", OPTIONS) == LARGER
+
+
+def test_the_log_begins_with_what_the_stage_is(tmp_path):
+    stage = LineStage()
+    stage.notes = {"perceptual": "lpips-vgg", "spatial_weight": 0.1}
+    run(tmp_path, stage=stage)
+    first = json.loads((tmp_path / "line/log.jsonl").read_text().splitlines()[0])
+    assert (first["kind"], first["stage"], first["perceptual"]) == ("stage", "line", "lpips-vgg")
+    assert first["mixed_precision"] == "no"
 
 
 def test_the_rate_warms_up_stays_and_falls():

@@ -42,9 +42,28 @@ def any_process(accelerator: Accelerator, flag: bool) -> bool:
     return float(accelerator.reduce(raised, reduction="sum")) > 0
 
 
+def memory_advice(stage: str, options: StageOptions) -> str:
+    """What takes less memory in the steps of a stage."""
+    ways, at_once = [], options.micro_batch or options.batch_size
+    if at_once > 1:
+        now = f"now {at_once}" if options.micro_batch else f"now all of batch_size, {at_once}"
+        ways.append(f"lower micro_batch ({now})")
+    if stage in CHECKPOINTED and not options.gradient_checkpointing:
+        ways.append("set gradient_checkpointing")
+    if options.mixed_precision == "no":
+        ways.append("use mixed_precision: bf16")
+    return ", or ".join(ways or [LARGER])
+
+
+def making_advice(stage: str, options: StageOptions) -> str:
+    """What takes less memory while a stage is made, which encodes clips by a few pictures."""
+    can_halve = stage in CHECKPOINTED and options.settings.get("bf16_cache") is not True
+    return f"set bf16_cache, or {LARGER}" if can_halve else LARGER
+
+
 @contextmanager
-def explained(options: StageOptions) -> Iterator[None]:
-    """Errors of the machine as sentences."""
+def explained(options: StageOptions, memory_advice: str) -> Iterator[None]:
+    """Errors of the machine as sentences, that on memory with advice on what acts there."""
     try:
         yield
     except OSError as error:
@@ -56,8 +75,7 @@ def explained(options: StageOptions) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise TrainingError(
-                f"The memory ran out; lower micro_batch (now {options.micro_batch}), or set "
-                "gradient_checkpointing. The last checkpoint is kept."
+                f"The memory ran out; {memory_advice}. What is saved is kept."
             ) from error
         if worker_death(error):
             raise TrainingError(
