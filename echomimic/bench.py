@@ -23,7 +23,7 @@ from .config import (
 from .denoiser import Denoiser
 from .landmarks.portrait import check_size
 from .models.unet import UNet
-from .models.vae import VAE, decode_frames
+from .models.vae import VAE, VAE_CONFIG, decode_frames, make_vae
 from .pipeline import EchoMimic
 from .sampling.context import check_window
 
@@ -53,6 +53,7 @@ def bench(
         "context_frames": context_frames,
         "torch": torch.__version__,
         **flops(size, context_frames),
+        **vae_flops(size),
     }
     if model is not None:
         figures |= run(model, row, size, context_frames)
@@ -61,7 +62,8 @@ def bench(
 
 
 def flops(size: tuple[int, int], context_frames: int) -> dict[str, float]:
-    """Work of one window of the official model with the caches filled, on the meta device."""
+    """Work of the official model, on the meta device: of one window with the caches filled, and
+    of the reference UNet as far as it is read."""
     unet = UNet(UNetConfig(), device="meta", dtype=torch.float16)
     reference_unet = UNet(UNetConfig().as_reference(), device="meta", dtype=torch.float16)
     width, height = (side // LATENT_STRIDE for side in size)
@@ -77,7 +79,25 @@ def flops(size: tuple[int, int], context_frames: int) -> dict[str, float]:
         plain = _count(lambda: unet(latents, 999, **known))
         both = latents.repeat(2, 1, 1, 1)
         guided = _count(lambda: unet(both, 999, conditional=(False, True), **known))
-    return {"tflop_per_window": plain, "tflop_per_guided_window": guided}
+        reading = _count(lambda: reference_features(reference_unet, latents[:1]))
+    return {
+        "tflop_per_window": plain,
+        "tflop_per_guided_window": guided,
+        "tflop_per_reference": reading,
+    }
+
+
+@torch.no_grad()
+def vae_flops(size: tuple[int, int]) -> dict[str, float]:
+    """Work of the official VAE on one picture, either way, on the meta device."""
+    with torch.device("meta"):
+        vae = make_vae(VAE_CONFIG)
+        image = torch.empty(1, 3, size[1], size[0])
+        latents = torch.empty(1, 4, size[1] // LATENT_STRIDE, size[0] // LATENT_STRIDE)
+    return {
+        "tflop_per_encoded_frame": _count(lambda: vae.encode(image)),
+        "tflop_per_decoded_frame": _count(lambda: vae.decode(latents)),
+    }
 
 
 def _count(call: Callable[[], Any]) -> float:

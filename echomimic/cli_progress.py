@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 UNITS = {
     "voice": "window", "sampling": "window", "puppets": "clip", "latents": "clip",
     "voices": "clip", "vae": "step", "audio": "step", "stage1": "step", "stage2": "step",
-    "quality": "voice", "demo": "film", "videos": "video", "shards": "shard",
+    "check": "clip", "quality": "voice", "demo": "film", "videos": "video", "shards": "shard",
     "evaluate": "pair", "decoder": "step",
 }  # what is counted in each stage; else frames  # fmt: skip
 
@@ -37,7 +37,8 @@ class Progress:
         if stage != self._stage:
             self.__exit__()
             unit = UNITS.get(stage, "frame")
-            self._bar = tqdm(total=total, desc=f"{stage:9}", unit=unit)
+            # What was done before, or until this first figure, says nothing of the speed.
+            self._bar = tqdm(total=total, initial=done, desc=f"{stage:9}", unit=unit)
             self._stage = stage
         if stage == "sampling":
             step = max(0, done - 1) * self._steps // total + 1

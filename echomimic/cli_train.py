@@ -60,6 +60,7 @@ def add_quality(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from .train.clips import Dataset
     from .train.loop import MODELS, leave_processes, train_stage
     from .train.recipe import read_recipe
     from .train.stages import make_stage
@@ -70,6 +71,12 @@ def _train(options: argparse.Namespace) -> None:
         raise OptionsError(f"{options.recipe} has no stage {', '.join(options.stage)}.")
     with Progress() as progress:
         data = _data(recipe, options.data, options.out, progress)
+        clips = Dataset(data)
+        clips.check(lambda *done: progress("check", *done))
+        fingerprint = {
+            "seed": recipe.seed, "model": recipe.model, "variant": recipe.variant,
+            "clips": clips.digest(),
+        }  # fmt: skip
         for name in chosen:
             stage = make_stage(name, recipe, data, options.out / MODELS, progress)
             settings = recipe.stages[name]
@@ -79,8 +86,7 @@ def _train(options: argparse.Namespace) -> None:
 
             train_stage(
                 stage, settings, options.out / name,
-                fingerprint={"seed": recipe.seed, "model": recipe.model, "data": recipe.data},
-                resume=not options.fresh, on_step=show,
+                fingerprint=fingerprint, resume=not options.fresh, on_step=show,
             )  # fmt: skip
     leave_processes()
     sys.stderr.write(f"{options.out / MODELS}\n")
@@ -97,15 +103,21 @@ def _with_options(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 def _data(recipe: Recipe, given: str | None, out: Path, progress: OnProgress) -> Path:
     """The folder of clips: given or named by the recipe, or its puppets, made in the run's folder.
 
-    Shards are fetched into the run's folder first.
+    Shards are fetched into the run's folder first. Of several processes, one does either.
     """
-    from .train.make_puppets import PuppetOptions, make_puppets
+    from .train.make_puppets import PuppetOptions, make_puppets, meta_file
+    from .train.processes import by_main_process
     from .train.recipe import strict
-    from .train.shards import fetch_shards, is_sharded
+    from .train.shards import fetch_shards, is_sharded, marks
 
     place = given or str(recipe.data.get("folder") or "")
     if place and is_sharded(place):
-        return fetch_shards(place, out / "clips", lambda *done: progress("shards", *done))
+        fetched = out / "clips"
+        by_main_process(
+            lambda: fetch_shards(place, fetched, lambda *done: progress("shards", *done)),
+            marks(place, fetched),
+        )
+        return fetched
     if place:
         return Path(place)
     values = dict(recipe.data.get("puppets") or {})
@@ -115,11 +127,15 @@ def _data(recipe: Recipe, given: str | None, out: Path, progress: OnProgress) ->
         )
     count, first_seed = values.pop("count", 100), values.pop("first_seed", 0)
     made = strict(PuppetOptions, values, f"the puppets of {recipe.name}")
-    make_puppets(
-        out / "data", count, made, first_seed=first_seed,
-        on_progress=lambda done, total: progress("puppets", done, total),
+    folder = out / "data"
+    by_main_process(
+        lambda: make_puppets(
+            folder, count, made, first_seed=first_seed,
+            on_progress=lambda done, total: progress("puppets", done, total),
+        ),
+        [meta_file(folder, seed) for seed in range(first_seed, first_seed + count)],
     )  # fmt: skip
-    return out / "data"
+    return folder
 
 
 def _quality(options: argparse.Namespace) -> None:

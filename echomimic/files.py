@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,8 +12,26 @@ from pathlib import Path
 UNFINISHED = ".unfinished-"  # before the name of a folder that is being written
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_TEXT = f"(os error {errno.ENOSPC})"  # how safetensors says it
+
+
 class NotReplaced(OSError):
     """A file was written but could not take its name."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from or while they were handled."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one behind it, says that there is no space left."""
+    return any(
+        getattr(one, "errno", None) in FULL or FULL_TEXT in str(one) for one in causes(error)
+    )
 
 
 @contextmanager
@@ -39,8 +58,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     What a kill left of an earlier attempt is removed. Errors, `OSError` among them, pass unchanged.
     """
-    unfinished = path.with_name(UNFINISHED + path.name)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = remove_unfinished(path)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
@@ -49,3 +67,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def remove_unfinished(path: Path) -> Path:
+    """Remove what a kill left of `replacing_folder`; returns where it would be."""
+    unfinished = path.with_name(UNFINISHED + path.name)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return unfinished

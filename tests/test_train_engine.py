@@ -23,6 +23,7 @@ from echomimic.train.checkpoint import checkpoints
 from echomimic.train.draws import generator
 from echomimic.train.loop import learning_rate, train_stage
 from echomimic.train.recipe import StageOptions
+from echomimic.train.stopping import LARGER, making_advice, memory_advice
 
 OPTIONS = StageOptions(
     steps=20, batch_size=4, learning_rate=0.02, warmup_steps=3, ema_decay=0.9, log_every=1,
@@ -46,6 +47,7 @@ class Line(nn.Module):
 
 class LineStage:
     name = "line"
+    notes, stands_on = {}, {}
 
     def __init__(self, wrong=None, dies=None, pause=0.0):
         self.module = Line()
@@ -193,11 +195,35 @@ def test_a_loss_that_is_no_number_names_its_sample(tmp_path):
 
 def test_going_on_with_other_settings_is_refused(tmp_path):
     run(tmp_path, replace(OPTIONS, steps=10))
-    with pytest.raises(TrainingError, match=r"learning_rate = 0.02, not 0.5"):
-        run(tmp_path, replace(OPTIONS, learning_rate=0.5))
+    with pytest.raises(TrainingError, match=r"weight_decay = 0.01, not 0.5"):
+        run(tmp_path, replace(OPTIONS, weight_decay=0.5))
     with pytest.raises(TrainingError, match="seed = None, not 2"):
         run(tmp_path, fingerprint={"seed": 2})
-    run(tmp_path, replace(OPTIONS, learning_rate=0.5), resume=False)
+    run(tmp_path, replace(OPTIONS, weight_decay=0.5), resume=False)
+
+
+def test_what_helps_against_losses_that_are_no_number_may_change(tmp_path, caplog):
+    caplog.set_level("INFO")
+    run(tmp_path, replace(OPTIONS, steps=10, mixed_precision="bf16"))
+    run(tmp_path, replace(OPTIONS, learning_rate=0.001))
+    assert "learning_rate is 0.001 from here on; it was 0.02." in caplog.text
+    assert "mixed_precision is no from here on; it was bf16." in caplog.text
+    assert sorted(losses(tmp_path)) == list(range(1, 21))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    stage = LineStage()
+
+    def spoil(done, total, figures):
+        if done == 20:  # after its loss was computed, and before the checkpoint
+            stage.module.line.weight.data[0, 1] = math.inf
+
+    with pytest.raises(TrainingError, match="not numbers any more after step 20"):
+        run(tmp_path, stage=stage, on_step=spoil)
+    assert [path.name for path in checkpoints(tmp_path / "line/checkpoints")] == ["step-00000010"]
+    run(tmp_path)
+    run(tmp_path / "once")
+    assert same(weights(tmp_path), weights(tmp_path / "once"))
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
@@ -209,13 +235,37 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
         real(tensors, path)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(TrainingError, match=r"cannot be written .* previous checkpoint is whole"):
+    with pytest.raises(TrainingError, match=r"the disk is full.* goes on from step-00000010\."):
         run(tmp_path)
     assert [path.name for path in checkpoints(tmp_path / "line/checkpoints")] == ["step-00000010"]
     monkeypatch.undo()
     run(tmp_path)
     run(tmp_path / "once")
     assert same(weights(tmp_path), weights(tmp_path / "once"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs a device that is full")
+def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_riddle(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "OPTIMIZER", "/dev/full")
+    state = checkpoint.Checkpoint(7, {}, {}, {"state": torch.zeros(100_000)})
+    with pytest.raises(TrainingError) as raised:
+        checkpoint.save_checkpoint(tmp_path, state, {}, keep_last=1)
+    assert str(raised.value) == (
+        f"The checkpoint {tmp_path / 'step-00000007'} cannot be written because the disk is full; "
+        "free some space: the same command begins anew, for there is none before it."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_dies_while_a_checkpoint_is_written_is_not_the_disk_s_fault(
+    tmp_path, monkeypatch
+):
+    def told(tensors, path):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(checkpoint, "save_file", told)
+    with pytest.raises(TrainingError, match=r"data died \(DataLoader worker \(pid 7\).*workers"):
+        run(tmp_path)
 
 
 def test_half_precision_weights_are_not_optimised(tmp_path):
@@ -232,6 +282,26 @@ def test_memory_that_runs_out_says_which_setting_to_lower(tmp_path, monkeypatch)
     monkeypatch.setattr(Line, "forward", greedy)
     with pytest.raises(TrainingError, match="lower micro_batch"):
         run(tmp_path)
+
+
+def test_advice_on_memory_names_only_what_acts_there():
+    assert "now all of batch_size, 4" in memory_advice("stage1", OPTIONS)
+    assert "gradient_checkpointing" in memory_advice("stage2", OPTIONS)
+    assert "gradient_checkpointing" not in memory_advice("vae", OPTIONS)
+    least = replace(OPTIONS, micro_batch=1, gradient_checkpointing=True, mixed_precision="bf16")
+    assert memory_advice("stage1", least) == LARGER
+    assert making_advice("stage1", OPTIONS).startswith("set bf16_cache")
+    assert making_advice("stage1", replace(least, settings={"bf16_cache": True})) == LARGER
+    assert making_advice("vae", OPTIONS) == LARGER
+
+
+def test_the_log_begins_with_what_the_stage_is(tmp_path):
+    stage = LineStage()
+    stage.notes = {"perceptual": "lpips-vgg", "spatial_weight": 0.1}
+    run(tmp_path, stage=stage)
+    first = json.loads((tmp_path / "line/log.jsonl").read_text().splitlines()[0])
+    assert (first["kind"], first["stage"], first["perceptual"]) == ("stage", "line", "lpips-vgg")
+    assert first["mixed_precision"] == "no"
 
 
 def test_the_rate_warms_up_stays_and_falls():

@@ -41,6 +41,7 @@ class NetworksStage:
     """Stage 2 on random samples, with the networks that it is made of."""
 
     name = "stage2"
+    notes, stands_on = {}, {}
 
     def __init__(self):
         torch.manual_seed(0)

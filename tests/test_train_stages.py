@@ -1,8 +1,12 @@
 """The stages: what trains when, from which data, and that the result is a model like any other."""
 
+import copy
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,18 +16,27 @@ pytest.importorskip("accelerate")
 pytest.importorskip("cv2")
 
 from pretend_device import PretendDevice, to_device
+from safetensors.torch import load_file, save_file
 
+from echomimic import cli
 from echomimic.config import SamplingOptions
-from echomimic.errors import DatasetError, OptionsError, WeightsError
+from echomimic.denoiser import Denoiser
+from echomimic.errors import DatasetError, OptionsError, TrainingError, WeightsError
 from echomimic.media.image import write_image
 from echomimic.pipeline import ClipOptions, EchoMimic
 from echomimic.puppets.clip import PuppetClip
 from echomimic.puppets.identity import TEST_SEEDS
 from echomimic.quality import MODES, animate, quality, voices
 from echomimic.quality_table import table
+from echomimic.train import cache as cache_module
+from echomimic.train import make_puppets as puppets
 from echomimic.train import stages
-from echomimic.train.clips import Clip, Dataset, feature_box
+from echomimic.train.augmentation import AudioAugmentation
+from echomimic.train.cache import AudioCache, LatentCache, neighbours
+from echomimic.train.clips import Clip, Dataset, feature_box, is_held_out
+from echomimic.train.conditioned import Objective
 from echomimic.train.draws import generator
+from echomimic.train.export import AUDIO_ENCODER, VAE
 from echomimic.train.loop import train_stage
 from echomimic.train.make_puppets import PuppetOptions, clip_folder, make_puppets
 from echomimic.train.recipe import Recipe, StageOptions, read_recipe, strict
@@ -33,7 +46,7 @@ from echomimic.train.trainable import TRAINS
 from echomimic.weights.files import find_models
 from echomimic.weights.networks import read_denoising_unet
 from echomimic.weights.read import read_state
-from echomimic.weights.settings import native
+from echomimic.weights.settings import file_note, native
 
 MODEL = {
     "unet": {
@@ -65,6 +78,7 @@ RECIPE = Recipe(
     },
 )  # fmt: skip
 OPTIONS = PuppetOptions(num_frames=5, size=64)
+draw_puppet = puppets._write
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +246,187 @@ def test_clips_are_chosen_by_how_they_move(trained, data):
         )  # fmt: skip
 
 
+def dies_over_the_second(folder, seed, options):
+    if seed == 1:
+        (folder / ".unfinished-puppet-000001").mkdir()
+        os.kill(os.getpid(), signal.SIGKILL)
+    draw_puppet(folder, seed, options)
+
+
+def moved_a_little(path):
+    """The same model file with one of its weights moved."""
+    state, metadata = load_file(path), read_state(path)[1]
+    ends = (
+        "encoder.conv_in.weight",
+        "encoder.conv1.weight",
+        "down_blocks.0.resnets.0.conv1.weight",
+    )
+    name = next(n for n in sorted(state) if n.endswith(ends))
+    save_file(state | {name: state[name] + 0.01}, path, dict(metadata))
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "sentence"),
+    [
+        ("decoder", VAE, "latents of another VAE"),
+        ("stage1", VAE, "latents of another VAE"),
+        ("stage1", AUDIO_ENCODER, "voices as another audio encoder"),
+        ("stage2", "reference_unet_joint.safetensors", "other networks beside those that train"),
+    ],
+)
+def test_a_stage_does_not_go_on_on_other_networks(trained, data, tmp_path, stage, file, sentence):
+    clips = shutil.copytree(data, tmp_path / "clips")
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    options = RECIPE.stages[stage]
+    train_stage(make_stage(stage, RECIPE, clips, run / "models"), options, run / stage)
+    moved_a_little(run / "models" / file)
+    with pytest.raises(TrainingError, match=f"was made with {sentence}.* start anew with --fresh"):
+        train_stage(make_stage(stage, RECIPE, clips, run / "models"), options, run / stage)
+
+
+def test_files_say_what_trained_their_weights(trained):
+    def note(component, name):
+        path = trained[0] / f"models/{name}_joint.safetensors"
+        return file_note(path, read_state(path)[1], component)["training"]
+
+    for component in ("reference_unet", "denoising_unet"):
+        assert note(component, component)["stage"] == "stage1"
+        assert note(component, component)["perceptual"] == "vae-features"
+    assert note("motion_module", "motion_module")["stage"] == "stage2"
+
+
+def test_without_a_spatial_loss_there_is_no_perceptual_term(trained, data, caplog):
+    caplog.set_level("INFO")
+    settings = {"samples": SAMPLES, "objective": {"spatial_weight": 0.0}}
+    recipe = replace(RECIPE, stages={"stage1": replace(STEPS, settings=settings)})
+    stage = make_stage("stage1", recipe, data, trained[0] / "models")
+    assert stage.notes["perceptual"] == "none"
+    assert "stage1: spatial loss of weight 0, perceptual term: none." in caplog.text
+
+
+def validated(recipe, data, models, folder, micro_batch):
+    """Figures of a stage 1 that trains with micro batches, and the sizes of its forward passes."""
+    options = replace(recipe.stages["stage1"], batch_size=48, micro_batch=micro_batch)
+    stage = make_stage("stage1", replace(recipe, stages={"stage1": options}), data, models)
+    stage._sheet, sizes = None, set()
+    stage.module.register_forward_pre_hook(lambda _, batch: sizes.add(len(batch[0]["t"])))
+    return stage.validate(1, folder), sizes
+
+
+def test_validation_takes_no_more_at_once_than_training(trained, data, tmp_path):
+    few, small = validated(RECIPE, data, trained[0] / "models", tmp_path, 3)
+    many, large = validated(RECIPE, data, trained[0] / "models", tmp_path, None)
+    assert (small, large) == ({3, 1}, {16})
+    assert few == pytest.approx(many, rel=1e-4)
+
+
+def test_memory_that_runs_out_while_clips_are_encoded_is_told_with_what_helps(
+    trained, data, tmp_path, monkeypatch
+):
+    def greedy(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    clips = shutil.copytree(data, tmp_path / "clips", ignore=shutil.ignore_patterns(".cache"))
+    monkeypatch.setattr(LatentCache, "_encode", greedy)
+    with pytest.raises(TrainingError, match="set bf16_cache") as raised:
+        make_stage("stage1", RECIPE, clips, trained[0] / "models")
+    assert "micro_batch" not in str(raised.value)
+
+
+def test_large_pictures_are_encoded_one_at_a_time(tmp_path):
+    class Encoder(torch.nn.Module):
+        device, sizes = torch.device("cpu"), ()
+
+        def encode(self, images):
+            self.sizes += (len(images),)
+            return SimpleNamespace(latent_dist=SimpleNamespace(mean=images, std=images))
+
+    vae = Encoder()
+    cache = LatentCache(tmp_path, vae)
+    cache._encode(np.zeros((2, 512, 512, 3), np.uint8))
+    cache._encode(np.zeros((30, 128, 128, 3), np.uint8))
+    assert vae.sizes == (1, 1, 20, 10)
+
+
+class TestVoices:
+    def test_as_many_samples_are_augmented_as_the_setting_says(self, trained):
+        voices = trained[1]["stage1"][2]._source._voices
+        numbers = [voices._draw(generator(1, "x", i), 4) for i in range(4000)]
+        shares = [numbers.count(number) / 4000 for number in range(4)]
+        assert shares == pytest.approx([1 / 2, 1 / 6, 1 / 6, 1 / 6], abs=0.03)
+
+    def test_every_variant_but_the_first_is_another_voice(self, trained, data):
+        voices = trained[1]["stage1"][2]._source._voices
+        for clip in Dataset(data).clips("train"):
+            plain, *others = np.load(voices._path(clip))
+            assert len(others) == 3
+            assert not any(np.array_equal(plain, other) for other in others)
+
+    def test_whoever_is_held_out_is_not_heard_in_training(self, data):
+        dataset = Dataset(data)
+        pairs = neighbours(dataset.clips("train") + dataset.clips("validate"))
+        assert len(pairs) == 16
+        assert all(is_held_out(clip) == is_held_out(other) for clip, other in pairs)
+
+    def test_caches_of_another_version_are_not_used(self, trained, monkeypatch, tmp_path):
+        encoder = trained[1]["audio"][2].module.audio_encoder
+        before = AudioCache(tmp_path, encoder, AudioAugmentation()).folder
+        monkeypatch.setattr(cache_module, "VERSION", 1)
+        assert AudioCache(tmp_path, encoder, AudioAugmentation()).folder != before
+
+    def test_a_single_variant_cannot_be_augmented(self):
+        with pytest.raises(OptionsError, match="voice_variants .* must be 2 or more"):
+            stages.DiffusionSettings(voice_variants=1)
+        stages.DiffusionSettings(augmentation=AudioAugmentation(enabled=False), voice_variants=1)
+
+
+def test_the_spatial_loss_has_the_same_mean_whatever_share_is_decoded(trained):
+    source = trained[1]["stage1"][2]._source
+    for share in (1.0, 0.25):
+        source = copy.copy(source)
+        source._settings = replace(source._settings, spatial_share=share)
+        scales = [float(source._spatial_scale(generator(1, "x", i))) for i in range(4000)]
+        assert set(scales) <= {0.0, 1 / share}
+        assert np.mean(scales) == pytest.approx(1, abs=0.1)
+    with pytest.raises(OptionsError, match="no setting 'spatial_share'"):
+        strict(Objective, {"spatial_share": 0.5}, "here")
+
+
+@pytest.mark.parametrize("condition", ["mask", "landmarks"])
+def test_a_condition_that_the_landmark_encoder_cannot_take_is_refused(data, tmp_path, condition):
+    encoder = MODEL["landmark_encoder"] | {"in_channels": 3 if condition == "mask" else 1}
+    options = replace(STEPS, settings={"samples": SAMPLES | {"condition": condition}})
+    recipe = replace(
+        RECIPE, model=MODEL | {"landmark_encoder": encoder}, stages={"stage1": options}
+    )
+    with pytest.raises(OptionsError, match=f"condition: {condition} in stage stage1 .*channels"):
+        make_stage("stage1", recipe, data, tmp_path)
+
+
+def test_what_training_shows_without_conditions_is_the_sampler_s_unconditional_half(trained, data):
+    stage, clip = trained[1]["stage2"][2], Dataset(data).clips("train")[0]
+    networks, batch = stage.module, stage.fetch([0])
+    nothing = {"audio": torch.zeros_like(batch["audio"])}
+    nothing |= {key: torch.tensor([False]) for key in ("with_reference", "with_landmarks")}
+    noisy, t = batch["noise"], int(batch["t"][0, 0])
+    with torch.no_grad():
+        null = networks._predict(noisy.flatten(0, 1), batch | nothing)
+        features = networks.reference_unet.reference_features(batch["reference"])[0]
+        heard = stage._source._voices.get(clip)
+        conditions = stage._sheet._conditions(
+            clip, heard, "both", features, networks.landmark_encoder
+        )
+        denoiser = Denoiser(
+            networks.denoising_unet, conditions, device="cpu", dtype=torch.float32,
+            landmark_encoder=networks.landmark_encoder,
+        )  # fmt: skip
+        window = range(noisy.shape[1])
+        sampled = denoiser.predict_v(noisy, t, [window], [False])[0]
+        shown = denoiser.predict_v(noisy, t, [window], [True])[0]
+    assert torch.equal(null, sampled)
+    assert not torch.allclose(null, shown, atol=1e-3)
+
+
 class TestPuppetClips:
     def test_clips_are_made_once_and_always_the_same(self, data, tmp_path):
         make_puppets(tmp_path, 2, OPTIONS, workers=1)
@@ -249,6 +444,23 @@ class TestPuppetClips:
     def test_people_for_testing_are_not_trained_on(self, tmp_path):
         with pytest.raises(DatasetError, match="reserved for testing"):
             make_puppets(tmp_path, 2, OPTIONS, first_seed=TEST_SEEDS.start - 1)
+
+    def test_a_process_that_dies_is_a_sentence_and_leaves_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(puppets, "_write", dies_over_the_second)
+        with pytest.raises(DatasetError, match=r"died.*the same command goes on"):
+            make_puppets(tmp_path, 2, OPTIONS, workers=1)
+        assert not list(tmp_path.glob(".unfinished-*"))
+        monkeypatch.undo()
+        make_puppets(tmp_path, 2, OPTIONS, workers=1)
+        assert len(Dataset(tmp_path).all) == 2
+
+    @pytest.mark.parametrize("wrong", [("--first-seed", -5), ("--frames", 0), ("--count", 0),
+                                       ("--size", 30)])  # fmt: skip
+    def test_puppets_that_cannot_be_are_refused(self, tmp_path, capsys, wrong):
+        arguments = ["puppets", tmp_path / "data", "--count", 1, "--frames", 2, *wrong]
+        assert cli.main([str(argument) for argument in arguments]) == 1
+        assert f"not {wrong[1]}" in capsys.readouterr().err
+        assert not (tmp_path / "data").exists()
 
     def test_people_are_in_one_split_only(self, data):
         dataset = Dataset(data)

@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 
+from echomimic.bench import vae_flops
 from echomimic.errors import OptionsError, SamplingError
 from echomimic.models import vae as vae_module
 from echomimic.models.vae import (
@@ -258,3 +259,9 @@ def single_file_state(state):
             key = key.replace(old, new)
         single[key] = tensor
     return single
+
+
+def test_the_work_of_the_official_vae_is_what_the_documentation_says():
+    work = vae_flops((512, 512))
+    assert work["tflop_per_encoded_frame"] == pytest.approx(1.12, abs=0.005)
+    assert work["tflop_per_decoded_frame"] == pytest.approx(2.51, abs=0.005)

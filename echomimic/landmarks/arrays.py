@@ -12,7 +12,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -32,10 +32,14 @@ DAMAGED = (  # what zip, its decompressors and numpy raise for damaged files
 )
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz by its name; raises `LandmarkError`."""
+def read_npz(path: Path, names: Set[str] | None = None) -> dict[str, np.ndarray]:
+    """Every array of an .npz by its name, or those of `names`; raises `LandmarkError`."""
     with _explained(path, ".npz"), zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
+        members = [
+            member
+            for member in archive.infolist()
+            if names is None or member.filename.removesuffix(".npy") in names
+        ]
         check_size(path, sum(member.file_size for member in members))
         arrays = {}
         for member in members:

@@ -71,6 +71,22 @@ def load_track(path: Path) -> LandmarkTrack:
     return track_from_arrays(read_npz(path), path)
 
 
+def read_valid(path: Path) -> np.ndarray:
+    """Which frames of a track show a face, bool (f,), without reading the rest of it.
+
+    Raises `LandmarkError` for what is no track.
+    """
+    arrays = read_npz(path, {"valid", VERSION_KEY})
+    _check_version(arrays, path)
+    valid = arrays.get("valid")
+    if valid is None or valid.dtype.kind != "b" or valid.ndim != 1:
+        raise LandmarkError(
+            f"The landmark track {path.name} does not say which frames show a face (`valid`); save "
+            "or extract it again."
+        )
+    return valid
+
+
 def _on_grid(key: str, array: np.ndarray) -> np.ndarray:
     if key not in GRIDS:
         return array

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import MediaError, brief
 from ..files import replacing
-from .image import decode_image, encode_image
+from .image import decode_image, encode_image, image_size
 
 UNREADABLE = (  # what zipfile raises for a damaged member; RuntimeError: encrypted, or packed in
     zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError,  # a way it does not know
@@ -61,6 +61,17 @@ class FrameZip:
         """That of the first frame is believed for all; `read` checks each."""
         return (len(self), *self._decoded([0])[0].shape)
 
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the first frame, of which no pixels are read. Raises `MediaError`."""
+        name = self.names[0]
+        with self._opened() as archive:
+            try:
+                with archive.open(name) as file:
+                    return image_size(file, f"{name} in {self.path.name}")
+            except UNREADABLE as error:
+                raise _damaged(self.path, error) from error
+
     ndim = 4
     dtype = np.dtype(np.uint8)
 
@@ -89,9 +100,7 @@ class FrameZip:
             try:
                 return [decode_image(archive.read(n), f"{n} in {self.path.name}") for n in names]
             except UNREADABLE as error:
-                raise MediaError(f"{self.path} is damaged ({brief(error)}); make it again.") from (
-                    error
-                )
+                raise _damaged(self.path, error) from error
 
     def _opened(self) -> zipfile.ZipFile:
         try:
@@ -100,3 +109,7 @@ class FrameZip:
             raise MediaError(
                 f"{self.path} is no archive of frames ({brief(error)}); make it again."
             ) from error
+
+
+def _damaged(path: Path, error: Exception) -> MediaError:
+    return MediaError(f"{path} is damaged ({brief(error)}); make it again.")

@@ -7,9 +7,10 @@ import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError, brief
 from ..files import replacing
@@ -51,6 +52,18 @@ def read_image(path: Path) -> np.ndarray:
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """As `read_image`, of a file's contents; errors call it `name`."""
     return _decoded(BytesIO(data), name)
+
+
+def image_size(file: IO[bytes], name: str) -> tuple[int, int]:
+    """Width and height that `decode_image` will find, of which only the header is read."""
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size[::-1] if turned else image.size
+    except _DAMAGED as error:
+        raise MediaError(
+            f"{name} cannot be read as a picture ({brief(error)}); save it again as PNG or JPEG."
+        ) from error
 
 
 def encode_image(image: np.ndarray, suffix: str, *, quality: int = 95) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,8 @@ class AudioStage:
     ) -> None:
         self.module = AudioTraining(encoder)
         self._trainable = freeze_all_but_trainable(self.name, self.module)
+        self.notes: dict[str, Any] = {}
+        self.stands_on: dict[str, str] = {}
         self._clips, self._held_out = clips, held_out
         self._settings, self._seed = settings, seed
         self._num_states = encoder.config.max_states

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,11 +20,14 @@ from ..errors import DatasetError
 from ..files import replacing
 from .arrays import forget, opened
 from .augmentation import AudioAugmentation, augment
-from .clips import Clip
+from .clips import Clip, is_held_out
 from .draws import generator
+from .processes import my_share, wait_until
 from .workers import computed
 
 FOLDER = ".cache"  # inside the folder of clips
+ENCODED = 20 * 128 * 128  # pixels at once, or one picture: larger ones take no more memory each
+VERSION = 2  # of how voices are changed; a new one makes new caches
 TAIL = 6  # states heard after the start of the last frame, and more
 
 OnProgress = Callable[[int, int], None]
@@ -40,22 +43,27 @@ class LatentCache:
 
     def __init__(self, folder: Path, vae: AutoencoderKL, *, bf16: bool = False) -> None:
         self._vae, self._bf16 = vae, bf16
-        encoding = {
-            name: weight
-            for name, weight in vae.state_dict().items()
-            if name.startswith(("encoder.", "quant_conv."))
-        }
-        self.folder = folder / FOLDER / f"latents-{fingerprint(encoding)}"
+        self.folder = folder / FOLDER / f"latents-{encoder_digest(vae)}"
 
     def fill(
         self, clips: Sequence[Clip], on_progress: OnProgress | None = None, *, workers: int = 0
     ) -> None:
-        """Encode the clips that are not there yet; `workers` processes read their pictures."""
-        missing = [clip for clip in clips if not self._is_there(clip)]
+        """Encode the clips that are not there yet; `workers` processes read their pictures.
+
+        Of several processes that train, each encodes its share, and waits for the others'.
+        """
+        mine = my_share(clips)
+        missing = [clip for clip in mine if not self._is_there(clip)]
         pictures = computed(Clip.pictures, missing, workers)
-        for clip, shown in _counted(missing, pictures, len(clips), on_progress):
+        for clip, shown in _counted(missing, pictures, len(mine), on_progress):
             _write(self._path(clip), self._encode(shown))
+        for clip in clips:
+            wait_until(lambda clip=clip: self._is_written(clip))
         forget()
+
+    def _is_written(self, clip: Clip) -> bool:
+        forget()  # another process may have replaced what was there
+        return self._is_there(clip)
 
     def _path(self, clip: Clip) -> Path:
         return self.folder / f"{clip.name}.npy"
@@ -74,7 +82,8 @@ class LatentCache:
     def _encode(self, pictures: np.ndarray) -> np.ndarray:
         parts, device = [], self._vae.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
-            for chunk in torch.from_numpy(pictures).movedim(-1, 1).split(20):
+            size = max(1, ENCODED // pictures[0, ..., 0].size)
+            for chunk in torch.from_numpy(pictures).movedim(-1, 1).split(size):
                 posterior = self._vae.encode(chunk.to(device) / 127.5 - 1).latent_dist
                 parts.append(torch.stack([posterior.mean, posterior.std]).float() * LATENT_SCALE)
         return torch.cat(parts, dim=1).cpu().numpy().astype(np.float16)  # (2, f, c, h, w)
@@ -83,8 +92,9 @@ class LatentCache:
 class AudioCache:
     """The audio encoder's states over each clip, of several augmented variants of its voice.
 
-    Variant 0 is the voice as it is. Waveforms are augmented before the encoder, which is too slow
-    to ask in every step (training facts 5.5).
+    Variant 0 is the voice as it is, and stands for all samples that are not augmented; the others
+    always are. Waveforms are augmented before the encoder, which is too slow to ask in every step
+    (training facts 5.5).
     """
 
     def __init__(
@@ -98,40 +108,65 @@ class AudioCache:
     ) -> None:
         self._encoder, self._augmentation, self._seed = encoder, augmentation, seed
         self._variants = variants if augmentation.enabled else 1
-        name = fingerprint(encoder.state_dict(), (asdict(augmentation), variants, seed))
+        name = fingerprint(encoder.state_dict(), (VERSION, asdict(augmentation), variants, seed))
         self.folder = folder / FOLDER / f"voices-{name}"
 
     def fill(
         self, clips: Sequence[Clip], on_progress: OnProgress | None = None, *, workers: int = 0
     ) -> None:
-        """Encode the voices that are not there yet, in `workers` processes."""
-        neighbours = zip(clips, [*clips[1:], *clips[:1]], strict=True)
-        missing = [pair for pair in neighbours if not self._path(pair[0]).is_file()]
+        """Encode the voices that are not there yet, in `workers` processes.
+
+        Of several processes that train, each encodes its share, and waits for the others'.
+        """
+        mine = my_share(neighbours(clips))
+        missing = [pair for pair in mine if not self._path(pair[0]).is_file()]
         states = computed(self._encode, missing, workers)
-        for (clip, _), variants in _counted(missing, states, len(clips), on_progress):
+        for (clip, _), variants in _counted(missing, states, len(mine), on_progress):
             _write(self._path(clip), variants)
+        for clip in clips:
+            wait_until(self._path(clip).is_file)
 
     def _path(self, clip: Clip) -> Path:
         return self.folder / f"{clip.name}.npy"
 
     def get(self, clip: Clip, draw: torch.Generator | None = None) -> Tensor:
-        """States (n, layer, d) from the clip's first frame on, of a variant drawn at random;
-        without `draw` of the voice as it is."""
+        """States (n, layer, d) from the clip's first frame on, augmented as often as the setting
+        says; without `draw` of the voice as it is."""
         stored = opened(self._path(clip))
-        number = 0 if draw is None else int(torch.randint(len(stored), (), generator=draw))
+        number = 0 if draw is None else self._draw(draw, len(stored))
         return torch.from_numpy(stored[number].astype(np.float32))
 
-    def _encode(self, neighbours: tuple[Clip, Clip]) -> np.ndarray:
-        clip, other = neighbours
+    def _draw(self, draw: torch.Generator, count: int) -> int:
+        """The number of a variant. Random numbers are drawn in any case, always as many."""
+        changed = float(torch.rand((), generator=draw)) < self._augmentation.probability
+        number = 1 + int(torch.randint(max(1, count - 1), (), generator=draw))
+        return number if changed and count > 1 else 0
+
+    def _encode(self, pair: tuple[Clip, Clip]) -> np.ndarray:
+        clip, other = pair
         speech, babble = clip.speech(), other.speech()
         first = round(clip.start * STATES_PER_SECOND)
         count = round(clip.num_frames / clip.fps * STATES_PER_SECOND) + TAIL
-        variants = []
+        variants, always = [], replace(self._augmentation, probability=1.0)
         for number in range(self._variants):
             draw = generator(self._seed, f"voice of {clip.name}", number)
-            heard = augment(speech, draw, self._augmentation, babble) if number else speech
+            heard = augment(speech, draw, always, babble) if number else speech
             variants.append(encode_speech(self._encoder, heard)[first : first + count])
         return torch.stack(variants).numpy().astype(np.float16)  # (k, n, layer, d)
+
+
+def neighbours(clips: Sequence[Clip]) -> list[tuple[Clip, Clip]]:
+    """Each clip, and the one whose voice is its babble: the next that is on the same side, so that
+    nobody who is held out is heard in training."""
+    sides: dict[bool, list[Clip]] = {}
+    for clip in clips:
+        sides.setdefault(is_held_out(clip), []).append(clip)
+    following = {
+        clip.folder: other
+        for side in sides.values()
+        for clip, other in zip(side, [*side[1:], *side[:1]], strict=True)
+    }
+    return [(clip, following[clip.folder]) for clip in clips]
 
 
 def _counted(
@@ -142,6 +177,12 @@ def _counted(
         yield pair
         if on_progress is not None:
             on_progress(done, total)
+
+
+def encoder_digest(vae: AutoencoderKL) -> str:
+    """A short name that changes with what a VAE makes of pictures, not with how it decodes."""
+    parts = ("encoder.", "quant_conv.")
+    return fingerprint({n: weight for n, weight in vae.state_dict().items() if n.startswith(parts)})
 
 
 def fingerprint(weights: Mapping[str, Tensor], settings: object = None) -> str:

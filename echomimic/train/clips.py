@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import wave
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,15 +28,19 @@ from ..errors import DatasetError, EchoMimicError
 from ..landmarks.face_box import box_from_landmarks, face_mask, whole_picture
 from ..landmarks.mesh import SYNC_PARTS
 from ..landmarks.track import LandmarkTrack
-from ..landmarks.track_file import load_track
+from ..landmarks.track_file import load_track, read_valid
 from ..media.audio import read_speech
 from ..media.frame_zip import FrameZip
-from ..media.image import read_image
+from ..media.image import image_size, read_image
 from .arrays import opened
 
 FRAMES, SPEECH, LANDMARKS, META = "frames.npy", "speech.wav", "landmarks.npz", "meta.json"
 FRAME_ZIP = "frames.zip"
 PORTRAIT = "portrait.png"
+NEEDED = {  # what a clip has not without a file, and what to do
+    LANDMARKS: ("face", "extract the landmarks"),
+    SPEECH: ("sound", "add it"),
+}
 HELD_OUT = 0.1  # of the identities, to validate with
 MARGIN = 0.25  # around the points of a feature, of their extent
 
@@ -101,30 +107,23 @@ class Clip:
         if not self.has_portrait:
             return frames
         portrait = read_image(self.folder / PORTRAIT)
-        if portrait.shape != frames.shape[1:]:
+        self._check_portrait(portrait.shape[1::-1])
+        return np.concatenate([frames, portrait[None]])
+
+    def _check_portrait(self, size: tuple[int, int]) -> None:
+        if size != self.size:
             raise DatasetError(
                 f"{self.folder / PORTRAIT} must be of the size of the frames, "
                 f"{self.size[0]}x{self.size[1]}; scale it or remove it."
             )
-        return np.concatenate([frames, portrait[None]])
 
     @cached_property
     def track(self) -> LandmarkTrack:
-        if not (self.folder / LANDMARKS).is_file():
-            raise DatasetError(
-                f"{self.folder} has no face: {LANDMARKS} is missing; extract the landmarks or "
-                "remove the clip."
-            )
-        return load_track(self.folder / LANDMARKS)
+        return load_track(self._there(LANDMARKS))
 
     def speech(self) -> Tensor:
         """All of the utterance, 16 kHz (n,)."""
-        path = self.folder / SPEECH
-        if not path.is_file():
-            raise DatasetError(
-                f"{self.folder} has no sound: {SPEECH} is missing; add it or remove the clip."
-            )
-        return read_speech(path)
+        return read_speech(self._there(SPEECH))
 
     @property
     def fps(self) -> float:
@@ -142,7 +141,8 @@ class Clip:
     @cached_property
     def size(self) -> tuple[int, int]:
         """Width and height."""
-        return self.frames.shape[2], self.frames.shape[1]
+        frames = self.frames
+        return frames.size if isinstance(frames, FrameZip) else frames.shape[2:0:-1]
 
     def track_with(self, parts: frozenset[str]) -> LandmarkTrack:
         """The landmarks, of which these parts are drawn."""
@@ -165,7 +165,11 @@ class Clip:
         return weights
 
     def check(self) -> None:
-        """Raise `DatasetError` for a clip that cannot be trained on."""
+        """Raise `DatasetError` for a clip that cannot be trained on.
+
+        It must be quick, for there may be 130,000 clips: files are looked for, and of frames,
+        landmarks and sound at most the headers are read, and which frames show a face.
+        """
         for key in ("fps", "identity"):
             if key not in self.meta:
                 raise DatasetError(f"{self.folder / META} has no {key!r}; add it.")
@@ -174,14 +178,29 @@ class Clip:
                 f"{self.folder} has only one frame, but a clip needs a reference and a target; "
                 "remove it."
             )
-        if self.track.num_frames != self.num_frames:
+        valid = read_valid(self._there(LANDMARKS))
+        if len(valid) != self.num_frames:
             raise DatasetError(
-                f"{self.folder} has {self.num_frames} frames but landmarks of "
-                f"{self.track.num_frames}; extract the landmarks again."
+                f"{self.folder} has {self.num_frames} frames but landmarks of {len(valid)}; "
+                "extract the landmarks again."
             )
-        if not self.track.valid.any():
+        if not valid.any():
             raise DatasetError(f"{self.folder} shows no face in any frame; remove it.")
-        self.speech()
+        if not self._there(SPEECH).stat().st_size:
+            raise DatasetError(f"{self.folder / SPEECH} is empty; add sound or remove the clip.")
+        if self.has_portrait:
+            with (self.folder / PORTRAIT).open("rb") as file:
+                self._check_portrait(image_size(file, f"{self.folder / PORTRAIT}"))
+
+    def _there(self, name: str) -> Path:
+        """The path of a file that a clip must have. Raises `DatasetError`."""
+        path = self.folder / name
+        if not path.is_file():
+            lacks, mend = NEEDED[name]
+            raise DatasetError(
+                f"{self.folder} has no {lacks}: {name} is missing; {mend} or remove the clip."
+            )
+        return path
 
 
 def feature_box(points: np.ndarray, part: str, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -223,15 +242,47 @@ class Dataset:
             raise DatasetError(f"{self.folder} holds no clips to train on; add some.")
         return chosen
 
-    def check(self) -> None:
-        """Raise `DatasetError` for the first clip that cannot be trained on."""
-        for clip in self._clips:
+    def check(self, on_progress: Callable[[int, int], None] | None = None) -> None:
+        """Raise `DatasetError` for the first clip that cannot be trained on, and say how many more
+        there are: those in whose place, or in whose size, no batch can be made."""
+        wrong, sizes = [], {}
+        for done, clip in enumerate(self._clips, 1):
             try:
                 clip.check()
-            except DatasetError:
-                raise
+                sizes[clip.folder] = clip.size
             except EchoMimicError as error:
-                raise DatasetError(f"The clip {clip.folder} cannot be used: {error}") from error
+                wrong.append(_named(error, clip))
+            if on_progress is not None:
+                on_progress(done, len(self._clips))
+        wrong += _of_another_size(sizes)
+        if wrong:
+            more = f"; {len(wrong) - 1} more cannot be used either" if wrong[1:] else ""
+            raise DatasetError(f"{wrong[0].rstrip('.')}{more}.")
+
+    def digest(self) -> str:
+        """A short name that changes with any clip's name, length, size, person or other meta data,
+        and does not with the folder's place."""
+        known = [(c.name, c.num_frames, *c.size, sorted(c.meta.items())) for c in self._clips]
+        return hashlib.blake2b(json.dumps(known).encode(), digest_size=8).hexdigest()
+
+
+def _named(error: EchoMimicError, clip: Clip) -> str:
+    """The sentence of an error, with the clip where it names a file alone."""
+    is_ours = isinstance(error, DatasetError)
+    return str(error) if is_ours else f"The clip {clip.folder} cannot be used: {error}"
+
+
+def _of_another_size(sizes: Mapping[Path, tuple[int, int]]) -> list[str]:
+    """A sentence for each clip of another size than most: a batch holds frames of one size."""
+    if not sizes:
+        return []
+    (width, height), _ = Counter(sizes.values()).most_common(1)[0]
+    return [
+        f"The frames of {folder} are {size[0]}x{size[1]}, but most clips' are {width}x{height}; "
+        "scale them or remove the clip."
+        for folder, size in sizes.items()
+        if size != (width, height)
+    ]
 
 
 def is_held_out(clip: Clip) -> bool:

@@ -23,8 +23,6 @@ class Objective:
     """The paper's loss: latent loss + `spatial_weight` * w(t) * (L2 + LPIPS) (eq. 2-4)."""
 
     spatial_weight: float = 0.1  # lambda, not given in the paper
-    spatial_frames: int = 1  # of each sample; drawn at random, so the mean is that over all frames
-    spatial_share: float = 1.0  # of the samples; drawn at random, and weighted to the same mean
     snr_gamma: float | None = 5.0  # None: all timesteps weigh the same
     difference_weight: float = 0.0  # of the error of differences between neighbouring frames
 
@@ -133,11 +131,14 @@ class ConditionedTraining(nn.Module):
         return encoded * keep[:, None, None, None]
 
     def _spatial(self, noisy: Tensor, v: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Pixel loss of one-step estimates, on some frames of some samples (eq. 3-4); (b,)."""
+        """Pixel loss of one-step estimates, on some frames of some samples (eq. 3-4); (b,).
+
+        Samples weigh as `spatial_scale` says: 0, or more than 1, for those that do not count too.
+        """
         samples, n = batch["t"].shape
         chosen = batch["spatial_frames"]  # (b, k), numbers of targets
         rows = (chosen + n * torch.arange(samples, device=chosen.device)[:, None]).flatten()
-        counted = batch["with_spatial"].bool().repeat_interleave(chosen.shape[1])
+        counted = batch["spatial_scale"].bool().repeat_interleave(chosen.shape[1])
         rows = rows[counted]
         losses = v.new_zeros(len(counted))
         if len(rows):
@@ -150,8 +151,7 @@ class ConditionedTraining(nn.Module):
                 t,
                 perceptual=self.perceptual,
             )
-        share = self.objective.spatial_share
-        return losses.unflatten(0, (samples, -1)).mean(dim=1) / share
+        return losses.unflatten(0, (samples, -1)).mean(dim=1) * batch["spatial_scale"]
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self.vae.decode(latents / LATENT_SCALE).sample.float()

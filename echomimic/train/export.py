@@ -47,9 +47,11 @@ def export_networks(
     denoising_unet: UNet,
     landmark_encoder: LandmarkEncoder,
     notes: Mapping[str, Any],
+    notes_of: Mapping[str, Mapping[str, Any]] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> list[Path]:
-    """Write the networks of the paper's stages; `notes` say how they were trained.
+    """Write the networks of the paper's stages; `notes` say how they were trained, `notes_of` how
+    components were that have a history of their own.
 
     LoRA's pairs are merged into the weights beside them.
 
@@ -60,7 +62,8 @@ def export_networks(
     spatial = {name: tensor for name, tensor in state.items() if MOTION not in name}
 
     def write(component: str, name: str, state: Mapping[str, Tensor], config: Any) -> Path:
-        metadata = make_metadata(component, variant.name, config, training=dict(notes))
+        training = dict((notes_of or {}).get(component, notes))
+        metadata = make_metadata(component, variant.name, config, training=training)
         return _write(folder / f"{name}.safetensors", state, metadata, dtype)
 
     written = [

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..files import replacing
 
@@ -22,14 +23,18 @@ class Log:
             path.parent.mkdir(parents=True, exist_ok=True)
             _forget_after(step, path)
 
-    def write(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
-        """One line: what it is, after how many steps, and the figures."""
+    def write(self, kind: str, step: int, figures: Mapping[str, Any]) -> None:
+        """One line: what it is, after how many steps, and the figures or words."""
         if not self._active or not figures:
             return
-        rounded = {name: float(f"{value:.6g}") for name, value in figures.items()}
+        rounded = {name: _rounded(value) for name, value in figures.items()}
         entry = {"kind": kind, "step": step, "time": round(time.time()), **rounded}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _forget_after(step: int, path: Path) -> None:

@@ -24,9 +24,17 @@ from .ema import EMA
 from .logs import Log
 from .recipe import StageOptions
 from .rounds import Rounds
-from .sharded import compute_by_autocast, is_sharded, make_whole, spread, spread_state, whole
+from .sharded import (
+    compute_by_autocast,
+    is_sharded,
+    make_whole,
+    own_share,
+    spread,
+    spread_state,
+    whole,
+)
 from .stage import Stage
-from .stopping import any_process, check_finite, explained, interruptible
+from .stopping import any_process, check_finite, explained, interruptible, memory_advice
 from .workers import in_order
 
 log = logging.getLogger(__name__)
@@ -34,6 +42,7 @@ log = logging.getLogger(__name__)
 OnStep = Callable[[int, int, Mapping[str, float]], None]  # steps done, steps in all, figures
 FREE = ("steps", "micro_batch", "workers", "log_every", "validate_every", "save_every",
         "keep_last", "gradient_checkpointing")  # may change when a run goes on  # fmt: skip
+ADJUSTED = ("learning_rate", "mixed_precision")  # may change too, but what follows is another run
 MODELS = "models"  # folder of a run for its model files, beside those of its stages
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
@@ -62,7 +71,7 @@ def train_stage(
         # anew, or accelerate would lose the settings of FSDP.
         AcceleratorState._reset_state(reset_partial_state=True)
         accelerator = Accelerator(mixed_precision=options.mixed_precision)
-    with explained(options), interruptible() as interrupted:
+    with explained(options, memory_advice(stage.name, options)), interruptible() as interrupted:
         run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
         for step in range(run.start, options.steps):
             figures = run.step(step)
@@ -114,13 +123,15 @@ class Run:
         prepared = dict(stage.module.named_parameters())  # shares of them, where they are spread
         self._parameters = {name: prepared[name] for name in self._parameters}
         self._ema = EMA(self._parameters, options.ema_decay)  # on the device, as they are by now
-        self._settings = _settings(options, fingerprint)
+        self._settings = _settings(options, {**fingerprint, **stage.stands_on})
         if accelerator.is_main_process and not resume:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.start = self._restore(optimizer) if resume else 0
         self._rounds = Rounds(stage, options, accelerator, self.start)
         self._batches = in_order(self._rounds, options.workers)
         self.log = Log(folder / "log.jsonl", self.start, active=accelerator.is_main_process)
+        adjusted = {key: getattr(options, key) for key in ADJUSTED}
+        self.log.write("stage", self.start, {"stage": stage.name, **adjusted, **stage.notes})
         self._clock = time.monotonic()
 
     def step(self, step: int) -> dict[str, float]:
@@ -151,12 +162,22 @@ class Run:
         }
 
     def save(self, done: int) -> None:
+        self._check_weights(done)
         is_main = self._accelerator.is_main_process
         parts = (self._parameters, self._ema.shadow, self._optimizer.state_dict())
         state = Checkpoint(done, *(whole(part, keep=is_main) for part in parts))
         if is_main:
             folder = self._folder / "checkpoints"
             save_checkpoint(folder, state, self._settings, keep_last=self._options.keep_last)
+
+    def _check_weights(self, done: int) -> None:
+        """Raise `TrainingError` rather than save what nothing could go on from."""
+        finite = all(bool(own_share(p).isfinite().all()) for p in self._parameters.values())
+        if any_process(self._accelerator, not finite):
+            raise TrainingError(
+                f"Weights are not numbers any more after step {done}, so they are not saved; lower "
+                "learning_rate, or use mixed_precision: no. The last checkpoint is kept."
+            )
 
     def validate(self, done: int) -> None:
         """Nothing where weights are spread: no process has what the stage's figures need."""
@@ -175,7 +196,7 @@ class Run:
                     self._stage.export(self._folder.parent / MODELS)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> int:
-        found = load_checkpoint(self._folder / "checkpoints", self._settings)
+        found = load_checkpoint(self._folder / "checkpoints", self._settings, free=ADJUSTED)
         if found is None:
             return 0
         with torch.no_grad():

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetError
-from ..files import replacing_folder
+from ..errors import DatasetError, OptionsError
+from ..files import remove_unfinished, replacing_folder
 from ..landmarks.track_file import save_track
 from ..media.image import write_image
 from ..puppets.clip import PuppetClip
@@ -32,6 +33,17 @@ class PuppetOptions:
     lively: float = 0.5  # share of the clips that move much; the others are calm
     latest_start: float = 1.6  # seconds into the voice
 
+    def __post_init__(self) -> None:
+        if self.num_frames < 2:
+            raise OptionsError(
+                f"A clip to train on has 2 frames or more, not {self.num_frames}; choose more."
+            )
+        if self.size < 8 or self.size % 8 or not self.fps > 0:
+            raise OptionsError(
+                f"Puppets need a size that is a multiple of 8, not {self.size}, and an fps above "
+                f"0, not {self.fps}."
+            )
+
 
 def make_puppets(
     folder: Path,
@@ -44,26 +56,43 @@ def make_puppets(
 ) -> None:
     """Write clips of the puppets `first_seed` … `first_seed + count - 1`; those there are kept.
 
-    Raises `DatasetError` for seeds that are reserved for testing, or if the disk is full.
+    Raises `OptionsError` for seeds that cannot be, `DatasetError` for those that are reserved for
+    testing, if the disk is full, or if a process dies.
     """
     seeds = range(first_seed, first_seed + count)
     if seeds and seeds[-1] >= TEST_SEEDS.start:
         raise DatasetError(
             f"Puppets from {TEST_SEEDS.start} on are reserved for testing; choose seeds below."
         )
+    for name, value, least in (("first_seed", first_seed, 0), ("count", count, 1)):
+        if value < least:
+            raise OptionsError(f"{name} of puppets must be {least} or more, not {value}.")
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not (clip_folder(folder, seed) / META).is_file()]
+    missing = [seed for seed in seeds if not meta_file(folder, seed).is_file()]
     done = count - len(missing)
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        tasks = ((folder, seed, options) for seed in missing)
-        for _ in pool.map(_write, *zip(*tasks, strict=True), chunksize=8) if missing else ():
-            done += 1
-            if on_progress is not None:
-                on_progress(done, count)
+    try:
+        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+            tasks = ((folder, seed, options) for seed in missing)
+            for _ in pool.map(_write, *zip(*tasks, strict=True), chunksize=8) if missing else ():
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, count)
+    except BrokenProcessPool as error:
+        for seed in missing:
+            remove_unfinished(clip_folder(folder, seed))
+        raise DatasetError(
+            f"A process that draws puppets into {folder} died, as where memory is short; the same "
+            "command goes on with those that are missing, perhaps with fewer --workers."
+        ) from error
 
 
 def clip_folder(folder: Path, seed: int) -> Path:
     return folder / f"puppet-{seed:06d}"
+
+
+def meta_file(folder: Path, seed: int) -> Path:
+    """What is there as soon as the clip of a seed is whole."""
+    return clip_folder(folder, seed) / META
 
 
 def draw_clip(seed: int, options: PuppetOptions) -> PuppetClip:

@@ -39,8 +39,8 @@ class SampleSettings:
     landmark_motion: str = ""  # of clips that are driven by landmarks; "": any
     mouth_weight: float = 1.0  # of the latent loss around the mouth, other places having 1
     eyes_weight: float = 1.0
-    spatial_frames: int = 1
-    spatial_share: float = 1.0
+    spatial_frames: int = 1  # decoded of a sample; drawn at random: the mean is that of all frames
+    spatial_share: float = 1.0  # of samples whose frames are; drawn, and weighted to the same mean
 
     def __post_init__(self) -> None:
         if self.condition not in ("mask", "landmarks", "joint"):
@@ -52,6 +52,8 @@ class SampleSettings:
                 f"spatial_frames ({self.spatial_frames}) must be between 1 and targets "
                 f"({self.targets})."
             )
+        if not 0 <= self.spatial_share <= 1:
+            raise OptionsError(f"spatial_share must be in 0..1, not {self.spatial_share}.")
 
 
 class SampleSource:
@@ -97,8 +99,9 @@ class SampleSource:
 
         latents, noise (n, c, h, w), reference (c, h, w), t (n,), audio (n, m, d), landmarks
         (n, channels, H, W) uint8, images (k, 3, H, W) uint8 of `spatial_frames` (k,),
-        latent_weights (n, 1, h, w), and with_reference, with_landmarks, with_spatial. Clips of
-        models that see motion frames also have `motion` (k, c, h, w) and with_motion.
+        latent_weights (n, 1, h, w), with_reference, with_landmarks, and spatial_scale, what the
+        spatial loss counts: 0, or 1 / spatial_share. Clips of models that see motion frames also
+        have `motion` (k, c, h, w) and with_motion.
         """
         s, draw = self._settings, generator(self._seed, self._stage, index)
         mode, clip = self._choose(draw)
@@ -122,7 +125,7 @@ class SampleSource:
             "spatial_frames": spatial,
             "with_reference": torch.tensor(not drops.reference),
             "with_landmarks": torch.tensor(seen and not drops.landmarks),
-            "with_spatial": torch.rand((), generator=draw) < s.spatial_share,
+            "spatial_scale": self._spatial_scale(draw),
         }
         if self._motion_frames:
             sample |= self._motion(clip, frames[0], draw, dropped=drops.motion_frames)
@@ -137,6 +140,11 @@ class SampleSource:
         mean, deviation = self._latents.get(clip, frames)
         latents = mean + deviation * torch.randn(mean.shape, generator=draw)
         return {"motion": latents, "with_motion": torch.tensor(start >= 0 and not dropped)}
+
+    def _spatial_scale(self, draw: torch.Generator) -> Tensor:
+        share = self._settings.spatial_share
+        counts = float(torch.rand((), generator=draw)) < share
+        return torch.tensor(1 / share if counts else 0.0)
 
     @property
     def _is_clip(self) -> bool:
@@ -216,7 +224,8 @@ def check_length(clips: Sequence[Clip], frames: int) -> None:
     """Raise `OptionsError` if a clip is shorter than a sample of stage 2."""
     for clip in clips:
         if clip.num_frames < frames:
+            unit = "frame" if clip.num_frames == 1 else "frames"
             raise OptionsError(
-                f"{clip.name} has {clip.num_frames} frames, but stage 2 takes clips of {frames}, "
+                f"{clip.name} has {clip.num_frames} {unit}, but stage 2 takes clips of {frames}, "
                 "motion frames included; leave it out or choose fewer targets."
             )

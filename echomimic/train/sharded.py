@@ -42,6 +42,11 @@ def whole(value: Any, *, keep: bool) -> Any:
     return value
 
 
+def own_share(value: Tensor) -> Tensor:
+    """What this process holds of a tensor: all of it, if it is not spread."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
 def spread(value: Tensor, like: Tensor) -> Tensor:
     """This process's share of a whole tensor, as `like` is spread; the tensor if it is not."""
     if not isinstance(like, DTensor):

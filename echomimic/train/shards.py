@@ -73,13 +73,22 @@ def fetch_shards(place: str, folder: Path, on_progress: OnProgress | None = None
     """
     shards = _index(place)
     for done, (shard, count) in enumerate(shards, 1):
-        mark = folder / FETCHED / f"{shard}.done"
+        mark = _mark(folder, shard)
         if not mark.is_file():
             _fetch(place, shard, count, folder)
             _write(mark, b"")
         if on_progress is not None:
             on_progress(done, len(shards))
     return folder
+
+
+def marks(place: str, folder: Path) -> list[Path]:
+    """Files that are there as soon as all shards are in a folder. Raises `DatasetError`."""
+    return [_mark(folder, shard) for shard, _ in _index(place)]
+
+
+def _mark(folder: Path, shard: str) -> Path:
+    return folder / FETCHED / f"{shard}.done"
 
 
 def _pack(clips: Sequence[Clip], file: IO[bytes]) -> None:

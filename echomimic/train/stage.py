@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -14,6 +14,9 @@ class Stage(Protocol):
 
     name: str
     module: nn.Module  # module(batch) → per-sample losses (b,); "loss" is what is minimised
+
+    notes: Mapping[str, Any]  # what its model files and the log say of it
+    stands_on: Mapping[str, str]  # digests of what must be the same when it goes on
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What is optimised, by its name in `module`; all else asks for no gradient."""

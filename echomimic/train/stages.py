@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch import nn
 
 from ..audio.whisper import AudioEncoder
@@ -27,22 +27,27 @@ from ..models.unet import UNet
 from ..models.vae import VAE_CONFIG, make_vae
 from ..weights.files import holds_motion_modules, look_up
 from ..weights.load import load_audio_encoder, load_vae
+from ..weights.read import read_state
+from ..weights.settings import file_note
 from .audio_stage import AudioSettings, AudioStage
 from .augmentation import AudioAugmentation
 from .cache import AudioCache, LatentCache
 from .clips import Clip, Dataset
 from .conditioned import ConditionedTraining, Objective
-from .diffusion_stage import DiffusionStage
+from .diffusion_stage import COMPONENTS, DiffusionStage, HeldOut, Origin
 from .initial import initialise_landmark_encoder, initialise_motion
 from .lora import LoRASettings, add_pairs
 from .perceptual import make_perceptual
+from .processes import this_process
 from .recipe import Recipe, StageOptions, strict
 from .sample_sheet import SampleSheet
 from .samples import SampleSettings, SampleSource, check_length
 from .stage import Stage
 from .start import fill_motion, fill_spatial, find_start
-from .stopping import explained
+from .stopping import explained, making_advice
 from .vae_stage import VAESettings, VAEStage
+
+log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]  # what is computed, done, total
 SHEET_CLIPS = 3
@@ -60,6 +65,14 @@ class DiffusionSettings:
     motion_module: str = ""  # file that motion modules begin from, e.g. AnimateDiff's; "": new
     bf16_cache: bool = False  # encode the clips in half precision, for speed on CPUs
 
+    def __post_init__(self) -> None:
+        changes = self.augmentation.enabled and self.augmentation.probability > 0
+        if self.voice_variants < (2 if changes else 1):
+            raise OptionsError(
+                f"voice_variants ({self.voice_variants}) must be 2 or more, the voice as it is and "
+                "changed ones; or switch augmentation off (enabled: false)."
+            )
+
 
 def make_stage(
     name: str, recipe: Recipe, data: Path, models: Path, on_progress: OnProgress | None = None
@@ -72,7 +85,7 @@ def make_stage(
     torch.manual_seed(recipe.seed)  # of new weights; samples have random numbers of their own
     maker = _Maker(name, recipe, recipe.stages[name], Dataset(data), models, on_progress)
     make = {"vae": maker.vae, "decoder": maker.vae, "audio": maker.audio}
-    with explained(recipe.stages[name]):
+    with explained(recipe.stages[name], making_advice(name, recipe.stages[name])):
         return make.get(name, maker.diffusion)()
 
 
@@ -108,7 +121,8 @@ class _Maker:
 
     def diffusion(self) -> Stage:
         settings, row = self._settings(DiffusionSettings), variant(self.recipe.variant)
-        vae = load_vae(self._made("vae", "vae"), dtype="float32").model.to(PartialState().device)
+        self._check_condition(settings.samples.condition, row)
+        vae = load_vae(self._made("vae", "vae"), dtype="float32").model.to(this_process().device)
         encoder = load_audio_encoder(self._made("audio_encoder", "audio"), dtype="float32")
         train, held_out = self.data.clips("train"), self.data.clips("validate")
         motion_frames, workers = 0, self.options.workers
@@ -132,7 +146,12 @@ class _Maker:
                 motion_frames=motion_frames,
             )  # fmt: skip
 
-        perceptual, metric = make_perceptual(settings.lpips, vae)
+        weight = settings.objective.spatial_weight
+        perceptual, metric = make_perceptual(settings.lpips, vae) if weight else (None, "none")
+        if this_process().is_main_process:
+            log.info(
+                "%s: spatial loss of weight %g, perceptual term: %s.", self.name, weight, metric
+            )
         module = ConditionedTraining(
             **networks, vae=vae, objective=settings.objective, perceptual=perceptual,
             gradient_checkpointing=self.options.gradient_checkpointing,
@@ -148,7 +167,7 @@ class _Maker:
             "fps": train[0].fps,
             "condition": settings.samples.condition,
             "motion_frames": motion_frames,
-            "spatial_weight": settings.objective.spatial_weight,
+            "spatial_weight": weight,
             "perceptual": metric,
             "lora": self._lora and asdict(self._lora),
         }
@@ -158,10 +177,25 @@ class _Maker:
             SamplingOptions.for_variant(row, windows="open"),
         )  # fmt: skip
         has_held_out = len(held_out) > 0
+        at_once = self.options.micro_batch or self.options.batch_size
+        digests = {"latents": latents.folder.name, "voices": voices.folder.name}
+        origin = Origin(digests, self._began(row))
         return DiffusionStage(
-            self.name, module, source(train), source(held_out) if has_held_out else None,
-            sheet if row.landmarks_optional and has_held_out else None, row, notes,
+            self.name, module, source(train),
+            HeldOut(source(held_out), at_once) if has_held_out else None,
+            sheet if row.landmarks_optional and has_held_out else None, row, notes, origin,
         )  # fmt: skip
+
+    def _check_condition(self, condition: str, row: Variant) -> None:
+        """Raise `OptionsError` if the variant's landmark encoder does not take such pictures."""
+        config = self._config(LandmarkEncoderConfig, "landmark_encoder")
+        needed = 1 if condition == "mask" else 3
+        if not needed == config.in_channels == row.landmark_channels:
+            raise OptionsError(
+                f"condition: {condition} in stage {self.name} of {self.recipe.name} makes pictures "
+                f"of {needed} channels, but the landmark encoder takes {config.in_channels} and "
+                f"the variant {row.name} gives {row.landmark_channels}; make all three agree."
+            )
 
     def _networks(self, settings: DiffusionSettings, row: Variant) -> dict[str, nn.Module]:
         """The networks that train, new or as an earlier stage, or `start`, left them."""
@@ -175,16 +209,24 @@ class _Maker:
         }
         initialise_landmark_encoder(networks["landmark_encoder"])
         initialise_motion(networks["denoising_unet"])
-        begun = is_temporal and ("stage1" in self.recipe.stages or self._start is None)
-        folder = self.models if begun else self._start
-        if folder is not None:
-            for component, network in networks.items():
-                fill_spatial(network, find_start(folder, row, component))
+        for component, path in self._begin_files(row).items():
+            fill_spatial(networks[component], path)
         if is_temporal and settings.motion_module:
             fill_motion(networks["denoising_unet"], Path(settings.motion_module))
         elif is_temporal and self._lora is not None:
             fill_motion(networks["denoising_unet"], self._published_motion(row))
         return networks
+
+    def _begin_files(self, row: Variant) -> dict[str, Path]:
+        """The files that networks begin from: an earlier stage's, the start's, or none."""
+        begun = self.name == "stage2" and ("stage1" in self.recipe.stages or self._start is None)
+        folder = self.models if begun else self._start
+        return {} if folder is None else {c: find_start(folder, row, c) for c in COMPONENTS}
+
+    def _began(self, row: Variant) -> dict[str, dict[str, Any]]:
+        """What those files say of their training."""
+        files = self._begin_files(row).items()
+        return {c: file_note(path, read_state(path)[1], c).get("training", {}) for c, path in files}
 
     def _published_motion(self, row: Variant) -> Path:
         """Motion modules beside the weights that LoRA begins from."""

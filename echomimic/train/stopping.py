@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import signal
 import threading
@@ -13,10 +12,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..errors import TrainingError
+from ..errors import TrainingError, brief
+from ..files import is_disk_full
 from ..models.memory import is_out_of_memory
 from .recipe import StageOptions
 from .stage import Stage
+from .workers import worker_death
+
+CHECKPOINTED = ("stage1", "stage2")  # stages in which gradient_checkpointing acts
+LARGER = "use a device with more memory, or smaller pictures"
 
 
 def check_finite(losses: Tensor, indices: Sequence[int], step: int, stage: Stage) -> None:
@@ -38,27 +42,44 @@ def any_process(accelerator: Accelerator, flag: bool) -> bool:
     return float(accelerator.reduce(raised, reduction="sum")) > 0
 
 
+def memory_advice(stage: str, options: StageOptions) -> str:
+    """What takes less memory in the steps of a stage."""
+    ways, at_once = [], options.micro_batch or options.batch_size
+    if at_once > 1:
+        now = f"now {at_once}" if options.micro_batch else f"now all of batch_size, {at_once}"
+        ways.append(f"lower micro_batch ({now})")
+    if stage in CHECKPOINTED and not options.gradient_checkpointing:
+        ways.append("set gradient_checkpointing")
+    if options.mixed_precision == "no":
+        ways.append("use mixed_precision: bf16")
+    return ", or ".join(ways or [LARGER])
+
+
+def making_advice(stage: str, options: StageOptions) -> str:
+    """What takes less memory while a stage is made, which encodes clips by a few pictures."""
+    can_halve = stage in CHECKPOINTED and options.settings.get("bf16_cache") is not True
+    return f"set bf16_cache, or {LARGER}" if can_halve else LARGER
+
+
 @contextmanager
-def explained(options: StageOptions) -> Iterator[None]:
-    """Errors of the machine as sentences."""
+def explained(options: StageOptions, memory_advice: str) -> Iterator[None]:
+    """Errors of the machine as sentences, that on memory with advice on what acts there."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_disk_full(error):
             raise
         raise TrainingError(
-            "The disk is full; free some space, and the same command goes on from the last "
-            "checkpoint."
+            "The disk is full; free some space, and the same command goes on with what is saved."
         ) from error
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise TrainingError(
-                f"The memory ran out; lower micro_batch (now {options.micro_batch}), or set "
-                "gradient_checkpointing. The last checkpoint is kept."
+                f"The memory ran out; {memory_advice}. What is saved is kept."
             ) from error
-        if "DataLoader worker" in str(error):
+        if worker_death(error):
             raise TrainingError(
-                f"A process that loads data died ({' '.join(str(error).split())}); lower workers "
+                f"A process that loads data died ({brief(error)}); lower workers "
                 f"(now {options.workers}) if memory is short. The last checkpoint is kept."
             ) from error
         raise

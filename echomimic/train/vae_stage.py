@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ..config import LATENT_SCALE
 from ..media.image import write_image
 from ..models.vae import DiffusersVAE
+from .cache import encoder_digest
 from .clips import Clip
 from .draws import generator
 from .export import export_vae
@@ -82,6 +84,8 @@ class VAEStage:
         self.name = name
         self.module = VAETraining(vae, settings)
         self._trainable = freeze_all_but_trainable(self.name, self.module)
+        self.notes: dict[str, Any] = {}
+        self.stands_on = {"latents": encoder_digest(vae)} if name == "decoder" else {}
         self._clips, self._held_out = clips, held_out
         self._settings, self._seed = settings, seed
 
@@ -116,6 +120,8 @@ class VAEStage:
     @torch.no_grad()
     def validate(self, step: int, folder: Path) -> dict[str, float]:
         """PSNR on held-out frames, whole and in the boxes; writes pictures over reconstructions."""
+        if not self._held_out:
+            return {}
         vae = DiffusersVAE(self.module.vae)
         shown, whole, boxes = [], [], []
         for clip in self._held_out[:32]:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import EchoMimicError
+from ..files import causes
 
+DEATH = "DataLoader worker"  # begins what torch says of it
 DEATH_NOTICE = 1.0  # seconds until a signal tells of a worker's death, at most
 
 T = TypeVar("T")
@@ -37,7 +39,13 @@ def in_order(items: Dataset, workers: int) -> Iterator[Any]:
         # A batch that waits in a dead worker's memory: torch's own error follows as a signal, and
         # must not come where nothing expects it any more.
         time.sleep(DEATH_NOTICE)
-        raise RuntimeError("DataLoader worker exited unexpectedly") from error
+        raise RuntimeError(f"{DEATH} exited unexpectedly") from error
+
+
+def worker_death(error: BaseException) -> RuntimeError | None:
+    """What torch says of a worker that died, if that is behind an error."""
+    deaths = (e for e in causes(error) if isinstance(e, RuntimeError) and DEATH in str(e))
+    return next(deaths, None)
 
 
 def computed(function: Callable[[T], Result], items: Sequence[T], workers: int) -> Iterator[Result]:
