@@ -20,6 +20,7 @@ from .pipeline import EchoMimic
 from .puppets.clip import PuppetClip
 from .puppets.identity import TEST_SEEDS
 from .puppets.meter import measure, mouth_correlation
+from .puppets.pose_meter import read_poses
 from .puppets.voice import speak
 from .train.clips import feature_box
 
@@ -30,6 +31,7 @@ ALL_PARTS = frozenset(PARTS) - {"contour"}
 MODES = ("audio", "audio + landmarks", "landmarks")
 SSIM_WINDOW = 7  # pixels
 SHOWN = 8  # frames of each clip on the sheet
+POSED = 5  # of so many frames one in which the head's pose is read, which takes a fifth of a second
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -154,6 +156,9 @@ def _measure(figures: Figures, mode: str, truth: PuppetClip, made: np.ndarray) -
     figures.add(f"SSIM, {mode}", ssim(made, right))
     figures.add(f"SSIM of the still portrait, {mode}", ssim(still, right))
     figures.add(f"jitter, {mode}", jitter(made) / jitter(right))
+    if mode == "landmarks":
+        turned = read_poses(made[::POSED], person)[:, :3] - truth.performance.rotation[::POSED]
+        figures.add("head, degrees off, landmarks", float(np.degrees(np.abs(turned)).mean()))
 
 
 @torch.no_grad()

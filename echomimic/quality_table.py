@@ -62,7 +62,7 @@ def table(figures: Figures) -> str:
         lines.append(f"| {row.title} | {row.value} | {marks[0]}{row.must} | {marks[1]}{row.aim} |")
     lines += ["", "| beside it | mean | lowest | highest |", "|---|---|---|---|"]
     for name, values in figures.values.items():
-        if name.startswith(("mouth", "SSIM")):
+        if name.startswith(("mouth", "SSIM", "head")):
             spread = f"{np.mean(values):.3f} | {min(values):.3f} | {max(values):.3f}"
             lines.append(f"| {name} | {spread} |")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from echomimic.puppets.meter import measure, mouth_correlation
 from echomimic.puppets.mouth import mouth_curves
 from echomimic.puppets.perform import perform
 from echomimic.puppets.performance import Performance
+from echomimic.puppets.pose_meter import read_poses
 from echomimic.puppets.render import render_clip
 from echomimic.puppets.voice import speak
 
@@ -177,6 +178,18 @@ def test_the_meter_reads_blinks_turns_and_colours():
     reading = measure(render_clip(person, Performance.still(), 128), person)
     assert np.abs(reading.skin - person.skin).max() <= 2
     assert np.abs(reading.hair - person.hair).max() <= 2
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_the_meter_reads_poses_from_pixels(seed):
+    clip = PuppetClip(2000 + seed, 12, fps=5.0, motion="lively")
+    read, true = read_poses(clip.frames(128), clip.identity), clip.performance
+    assert np.degrees(np.abs(read[:, :3] - true.rotation)).mean() < 1.5
+    assert np.abs(read[:, 3:] - true.shift).mean() < 0.006
+    for angle in range(3):
+        assert np.corrcoef(read[:, angle], true.rotation[:, angle])[0, 1] > 0.9
+    still = np.repeat(clip.portrait(128)[None], 2, axis=0)
+    assert np.degrees(np.abs(read_poses(still, clip.identity)[:, :3])).max() < 0.5
 
 
 def test_the_meter_sees_no_talking_in_a_still_picture():
