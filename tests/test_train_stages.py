@@ -183,6 +183,9 @@ def test_the_published_families_can_be_trained_too(trained, data, tmp_path, cond
         train_stage(stage, options, tmp_path / name)
     files = find_models([tmp_path / "models"], family)
     assert read_denoising_unet(files).config.motion is not None
+    assert (tmp_path / "stage2" / "validation" / "stage2-000003.png").is_file()
+    driven_by = "audio" if condition == "mask" else "both"
+    assert f"psnr_{driven_by}" in (tmp_path / "stage2" / "log.jsonl").read_text()
 
 
 def test_training_can_begin_from_a_model(trained, data, tmp_path):

@@ -24,9 +24,10 @@ from ..models.vae import DiffusersVAE
 from .clips import Clip
 
 SHOWN = 6  # frames of each clip on the sheet
+ALL_PARTS = frozenset(PARTS) - {"contour"}
 DRIVEN_BY = {  # name → hears the voice, landmarks that are drawn (None: no landmarks)
     "audio": (True, None),
-    "landmarks": (False, frozenset(PARTS) - {"contour"}),
+    "landmarks": (False, ALL_PARTS),
     "both": (True, DRAWN_BY_DEFAULT),
 }
 
@@ -39,7 +40,14 @@ class SampleSheet:
     voices: Sequence[Tensor]  # audio states of each clip, (n, layer, d)
     variant: Variant
     options: SamplingOptions
-    modes: Sequence[str] = tuple(DRIVEN_BY)
+
+    @property
+    def modes(self) -> dict[str, tuple[bool, frozenset[str] | None]]:
+        """What the variant can be driven by."""
+        if self.variant.landmarks_optional:
+            return DRIVEN_BY
+        return {"both": (True, ALL_PARTS)} if self.variant.takes_landmarks else {
+            "audio": DRIVEN_BY["audio"]}  # fmt: skip
 
     @torch.no_grad()
     def write(
@@ -87,10 +95,13 @@ class SampleSheet:
         features: dict[str, Tensor],
         landmark_encoder: LandmarkEncoder,
     ) -> Conditions:
-        hears, parts = DRIVEN_BY[mode]
+        hears, parts = self.modes[mode]
         audio = AudioTrack(states, clip.fps, clip.num_frames) if hears else None
-        if parts is None:
+        if parts is None and self.variant.takes_landmarks:
             face: Tensor | DrawnFace = no_face(landmark_encoder.config.out_channels, clip.size)
+        elif parts is None:
+            device = landmark_encoder.conv_in.weight.device
+            face = landmark_encoder(clip.face_mask()[None].to(device))
         else:
             face = DrawnFace(clip.track_with(parts), clip.size, landmark_encoder.config.drawing)
         return Conditions(features, audio, face)

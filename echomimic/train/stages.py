@@ -183,7 +183,7 @@ class _Maker:
         return DiffusionStage(
             self.name, module, source(train),
             HeldOut(source(held_out), at_once) if has_held_out else None,
-            sheet if row.landmarks_optional and has_held_out else None, row, notes, origin,
+            sheet if has_held_out else None, row, notes, origin,
         )  # fmt: skip
 
     def _check_condition(self, condition: str, row: Variant) -> None:
