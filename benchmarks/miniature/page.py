@@ -118,7 +118,8 @@ def _synchronisation(section: dict[str, Any]) -> list[str]:
         "driver only speaks, and all else should be the portrait's own features; *acting*, "
         "head, gaze and brows move far, and truth is the portrait's person in the same "
         "performance. The driver is filmed from another place than the portrait. "
-        "The mouth's motion is its opening's correlation with the true one (higher is better).",
+        "The mouth's motion is its opening's correlation with the true one (higher is better). "
+        "Landmarks alone are compared here: no model draws any picture of them.",
         "",
         *table(["method", *names], rows),
         "",

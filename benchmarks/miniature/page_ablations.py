@@ -45,7 +45,8 @@ def _trained(section: dict[str, Any]) -> str:
         "has done for the looks of the built-in model before is in all of them, which can make its "
         "part look smaller than it is. The audio encoder is frozen and was itself trained on "
         "augmented voices, so little is left to do for the augmentation here. `audio_only` and "
-        "`landmarks_only` see as many samples as the base, all of their kind. "
+        "`landmarks_only` see as many samples as the base, all of their kind; of the base's a "
+        "third are of each kind, and a third have both. "
         + _schedule(section["protocol"]["training"])
     )
 
