@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--people", type=int, default=6)
     parser.add_argument("--windows", type=int, default=2, help="per segment")
-    parser.add_argument("--overlap", type=int, default=3)
+    parser.add_argument("--overlap", type=int, help="of windows; default: the model's own")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
