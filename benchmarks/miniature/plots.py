@@ -110,7 +110,7 @@ def _scatter(axes: Axes, section: dict[str, Any], name: str, front: list[str]) -
         fresh = [one for one in dict.fromkeys(chosen) if one not in seen]
         seen |= set(fresh)
         if fresh:
-            colour = (*COLOURS, "#1f77b4", "#b07aa1")[number % 7]
+            colour = (*COLOURS, "#1f77b4", "#b07aa1", "#7a4a2a")[number % 8]
             axes.scatter(*zip(*map(place, fresh), strict=True), s=18, color=colour, label=factor)
     axes.plot(*zip(*map(place, front), strict=True), color="#222", linewidth=0.9, label="front")
     axes.scatter(*place(section["own"]), s=120, marker="*", color="#222", label="the model's own",
