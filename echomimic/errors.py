@@ -1,5 +1,9 @@
 """Errors a user can cause. Each message is one sentence: what is wrong, where, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 LONGEST_REASON = 200  # characters
 
 
@@ -52,3 +56,10 @@ def brief(reason: object) -> str:
     half of a damaged file."""
     text = " ".join(str(reason).split())
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from or while they were handled."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

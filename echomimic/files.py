@@ -9,22 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import causes
+
 UNFINISHED = ".unfinished-"  # before the name of a folder that is being written
-
-
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXT = f"(os error {errno.ENOSPC})"  # how safetensors says it
 
 
 class NotReplaced(OSError):
     """A file was written but could not take its name."""
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it was raised from or while they were handled."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -32,7 +32,7 @@ from .render_folder import RenderFolder, Segment
 from .sampling import samplers
 from .sampling.noise import draws_whole_clip
 
-WINDOWS = 12  # per segment: 111 frames, 105 of them new
+WINDOWS = 12  # per segment: 111 frames where windows share 3, 105 of them new
 LATENT_BYTES = 4 * 4  # of a latent cell: four channels in float32
 SPACE = 1.5  # times what the latents take, for the video that is made of them
 

@@ -24,8 +24,8 @@ python -m benchmarks.miniature
 which trains the models of the ablations too, and goes on where it was stopped; `--page-only` makes
 this page anew from the JSON in [evaluation/](evaluation), which has all figures. Every sentence
 that says what a claim came to was chosen by the program, by the intervals: a difference counts if
-its 95 % interval excludes 0. Many
-are compared at once: of a hundred without any meaning, about five count all the same.
+its 95 % interval excludes 0. Many are compared at once: of a hundred without any meaning, about
+five count all the same.
 
 FID, FVD, E-FID and Sync-C need published networks whose weights were not at hand, and are not here.
 Intervals are over films (bootstrap) or over seeds (Student), as is said with each table.
@@ -48,10 +48,11 @@ def page(sections: dict[str, Any]) -> str:
 
 
 def _about(about: dict[str, Any]) -> list[str]:
+    """What figures depend on, and what somebody who measured them had to remark, if anything."""
     weights = f"weights {about['weights'][:12]}, " if about["weights"] else ""
     return [
         f"<sub>Scale {about['scale']}, {weights}{about['device']}, Python {about['python']}, "
-        f"PyTorch {about['torch']}.</sub>",
+        f"PyTorch {about['torch']}.{' ' * ('remark' in about)}{about.get('remark', '')}</sub>",
         "",
     ]
 

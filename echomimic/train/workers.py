@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import EchoMimicError
-from ..files import causes
+from ..errors import EchoMimicError, causes
 
 DEATH = "DataLoader worker"  # begins what torch says of it
 DEATH_NOTICE = 1.0  # seconds until a signal tells of a worker's death, at most
