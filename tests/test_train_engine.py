@@ -18,7 +18,7 @@ from torch import nn
 pytest.importorskip("accelerate")
 
 from echomimic.errors import OptionsError, TrainingError
-from echomimic.train import checkpoint
+from echomimic.train import checkpoint, loop, stopping
 from echomimic.train.checkpoint import checkpoints
 from echomimic.train.draws import generator
 from echomimic.train.loop import learning_rate, train_stage
@@ -202,13 +202,27 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
     run(tmp_path, replace(OPTIONS, weight_decay=0.5), resume=False)
 
 
-def test_what_helps_against_losses_that_are_no_number_may_change(tmp_path, caplog):
+def test_what_helps_against_losses_that_are_no_number_may_change(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
+    monkeypatch.setattr(loop, "computes_quickly", lambda *_: True)
     run(tmp_path, replace(OPTIONS, steps=10, mixed_precision="bf16"))
     run(tmp_path, replace(OPTIONS, learning_rate=0.001))
     assert "learning_rate is 0.001 from here on; it was 0.02." in caplog.text
     assert "mixed_precision is no from here on; it was bf16." in caplog.text
     assert sorted(losses(tmp_path)) == list(range(1, 21))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_processor_that_is_slow_in_half_precision_trains_in_float32(
+    tmp_path, caplog, monkeypatch, precision
+):
+    run(tmp_path / "full")
+    monkeypatch.setattr(loop, "computes_quickly", lambda *_: False)
+    run(tmp_path / "half", replace(OPTIONS, mixed_precision=precision))
+    assert f"no quick {precision}, so the stage trains in float32" in caplog.text
+    assert same(weights(tmp_path / "full"), weights(tmp_path / "half"))
+    first = json.loads((tmp_path / "half/line/log.jsonl").read_text().splitlines()[0])
+    assert first["mixed_precision"] == "no"
 
 
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
@@ -285,14 +299,22 @@ def test_memory_that_runs_out_says_which_setting_to_lower(tmp_path, monkeypatch)
 
 
 def test_advice_on_memory_names_only_what_acts_there():
-    assert "now all of batch_size, 4" in memory_advice("stage1", OPTIONS)
-    assert "gradient_checkpointing" in memory_advice("stage2", OPTIONS)
-    assert "gradient_checkpointing" not in memory_advice("vae", OPTIONS)
+    assert "now all of batch_size, 4" in memory_advice("stage1", OPTIONS, "cuda")
+    assert "gradient_checkpointing" in memory_advice("stage2", OPTIONS, "cuda")
+    assert "gradient_checkpointing" not in memory_advice("vae", OPTIONS, "cuda")
     least = replace(OPTIONS, micro_batch=1, gradient_checkpointing=True, mixed_precision="bf16")
-    assert memory_advice("stage1", least) == LARGER
-    assert making_advice("stage1", OPTIONS).startswith("set bf16_cache")
-    assert making_advice("stage1", replace(least, settings={"bf16_cache": True})) == LARGER
-    assert making_advice("vae", OPTIONS) == LARGER
+    assert memory_advice("stage1", least, "cuda") == LARGER
+    assert making_advice("stage1", OPTIONS, "cuda").startswith("set bf16_cache")
+    half = replace(least, settings={"bf16_cache": True})
+    assert making_advice("stage1", half, "cuda") == LARGER
+    assert making_advice("vae", OPTIONS, "cuda") == LARGER
+
+
+def test_advice_on_memory_leaves_out_half_precision_where_it_is_slow(monkeypatch):
+    for quick, said in ((True, True), (False, False)):
+        monkeypatch.setattr(stopping, "computes_quickly", lambda *_, quick=quick: quick)
+        assert ("bf16" in memory_advice("stage1", OPTIONS, "cpu")) is said
+        assert ("bf16" in making_advice("stage1", OPTIONS, "cpu")) is said
 
 
 def test_the_log_begins_with_what_the_stage_is(tmp_path):

@@ -30,7 +30,7 @@ from echomimic.quality import MODES, animate, quality, voices
 from echomimic.quality_table import table
 from echomimic.train import cache as cache_module
 from echomimic.train import make_puppets as puppets
-from echomimic.train import stages
+from echomimic.train import stages, stopping
 from echomimic.train.augmentation import AudioAugmentation
 from echomimic.train.cache import AudioCache, LatentCache, neighbours
 from echomimic.train.clips import Clip, Dataset, feature_box, is_held_out
@@ -331,6 +331,7 @@ def test_memory_that_runs_out_while_clips_are_encoded_is_told_with_what_helps(
 
     clips = shutil.copytree(data, tmp_path / "clips", ignore=shutil.ignore_patterns(".cache"))
     monkeypatch.setattr(LatentCache, "_encode", greedy)
+    monkeypatch.setattr(stopping, "computes_quickly", lambda *_: True)
     with pytest.raises(TrainingError, match="set bf16_cache") as raised:
         make_stage("stage1", RECIPE, clips, trained[0] / "models")
     assert "micro_batch" not in str(raised.value)

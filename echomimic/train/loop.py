@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from accelerate.utils import DistributedType
 from torch import Tensor
 
 from ..errors import OptionsError, TrainingError
+from ..models.precision import computes_quickly
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .ema import EMA
 from .logs import Log
+from .processes import this_process
 from .recipe import StageOptions
 from .rounds import Rounds
 from .sharded import (
@@ -45,6 +47,7 @@ FREE = ("steps", "micro_batch", "workers", "log_every", "validate_every", "save_
 ADJUSTED = ("learning_rate", "mixed_precision")  # may change too, but what follows is another run
 MODELS = "models"  # folder of a run for its model files, beside those of its stages
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
 
 
@@ -67,11 +70,13 @@ def train_stage(
     learnt until then is in the last checkpoint.
     """
     if accelerator is None:
+        options = _with_quick_precision(options)
         # Stages of one program may differ in precision; and how processes work together is read
         # anew, or accelerate would lose the settings of FSDP.
         AcceleratorState._reset_state(reset_partial_state=True)
         accelerator = Accelerator(mixed_precision=options.mixed_precision)
-    with explained(options, memory_advice(stage.name, options)), interruptible() as interrupted:
+    advice = memory_advice(stage.name, options, accelerator.device)
+    with explained(options, advice), interruptible() as interrupted:
         run = Run(stage, options, folder, accelerator, fingerprint or {}, resume=resume)
         for step in range(run.start, options.steps):
             figures = run.step(step)
@@ -229,6 +234,17 @@ class Run:
             name: float(accelerator.reduce(total, reduction="mean"))
             for name, total in totals.items()
         }
+
+
+def _with_quick_precision(options: StageOptions) -> StageOptions:
+    """The options in float32 where that is quicker: recipes are made for machines of all kinds."""
+    wanted, device = options.mixed_precision, this_process().device
+    impossible = wanted == "fp16" and device.type == "cpu"  # accelerate scales losses on GPUs only
+    if wanted == "no" or (computes_quickly(device, HALF[wanted]) and not impossible):
+        return options
+    if this_process().is_main_process:
+        log.warning("This CPU has no quick %s, so the stage trains in float32.", wanted)
+    return replace(options, mixed_precision="no")
 
 
 def leave_processes() -> None:

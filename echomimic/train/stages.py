@@ -85,7 +85,8 @@ def make_stage(
     torch.manual_seed(recipe.seed)  # of new weights; samples have random numbers of their own
     maker = _Maker(name, recipe, recipe.stages[name], Dataset(data), models, on_progress)
     make = {"vae": maker.vae, "decoder": maker.vae, "audio": maker.audio}
-    with explained(recipe.stages[name], making_advice(name, recipe.stages[name])):
+    advice = making_advice(name, recipe.stages[name], this_process().device)
+    with explained(recipe.stages[name], advice):
         return make.get(name, maker.diffusion)()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import TrainingError, brief
 from ..files import is_disk_full
 from ..models.memory import is_out_of_memory
+from ..models.precision import computes_quickly
 from .recipe import StageOptions
 from .stage import Stage
 from .workers import worker_death
@@ -42,7 +43,7 @@ def any_process(accelerator: Accelerator, flag: bool) -> bool:
     return float(accelerator.reduce(raised, reduction="sum")) > 0
 
 
-def memory_advice(stage: str, options: StageOptions) -> str:
+def memory_advice(stage: str, options: StageOptions, device: torch.device | str) -> str:
     """What takes less memory in the steps of a stage."""
     ways, at_once = [], options.micro_batch or options.batch_size
     if at_once > 1:
@@ -50,14 +51,18 @@ def memory_advice(stage: str, options: StageOptions) -> str:
         ways.append(f"lower micro_batch ({now})")
     if stage in CHECKPOINTED and not options.gradient_checkpointing:
         ways.append("set gradient_checkpointing")
-    if options.mixed_precision == "no":
+    if options.mixed_precision == "no" and computes_quickly(device, torch.bfloat16):
         ways.append("use mixed_precision: bf16")
     return ", or ".join(ways or [LARGER])
 
 
-def making_advice(stage: str, options: StageOptions) -> str:
+def making_advice(stage: str, options: StageOptions, device: torch.device | str) -> str:
     """What takes less memory while a stage is made, which encodes clips by a few pictures."""
-    can_halve = stage in CHECKPOINTED and options.settings.get("bf16_cache") is not True
+    can_halve = (
+        stage in CHECKPOINTED
+        and options.settings.get("bf16_cache") is not True
+        and computes_quickly(device, torch.bfloat16)
+    )
     return f"set bf16_cache, or {LARGER}" if can_halve else LARGER
 
 
