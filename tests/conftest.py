@@ -1,6 +1,11 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and how many threads they take."""
+
+import os
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the processor
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

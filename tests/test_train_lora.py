@@ -70,10 +70,12 @@ def test_published_weights_stay_bit_for_bit_and_only_pairs_move(trained, tiny_mo
             if ".lora_" not in name:
                 assert torch.equal(value, state[name].float()), name
     for name, parameter in module.named_parameters():
-        # The portrait's middle level has one cell here, which attends to itself whatever it asks.
+        # The portrait's middle level has one cell here, which attends to itself whatever it asks:
+        # on some processors rounding moves such pairs by a little, on others nothing does.
         idle = name.startswith("reference_unet.mid_block") and ("to_q" in name or "to_k" in name)
         if name.endswith("lora_B"):  # begins at zero
-            assert bool(parameter.abs().max() > 0) != idle, name
+            moved = float(parameter.abs().max()) / STEPS.learning_rate
+            assert (moved < 0.1) if idle else (moved > 0.1), name
 
 
 def test_pairs_are_beside_the_attention_of_what_trains_in_the_stage(trained):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 from support import ROOT, in_two_processes
 
 pytest.importorskip("accelerate")
@@ -152,6 +153,6 @@ def odd_alone(number):
 
 
 def test_sharded_training_is_refused_rather_than_half_saved(tmp_path):
-    accelerator = SimpleNamespace(distributed_type=DistributedType.FSDP)
+    accelerator = SimpleNamespace(distributed_type=DistributedType.FSDP, device=torch.device("cpu"))
     with pytest.raises(OptionsError, match="FSDP is not supported"):
         run(tmp_path, accelerator=accelerator)
