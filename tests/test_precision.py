@@ -1,34 +1,23 @@
 """Where half precision is worth it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
-from echomimic.models.precision import computes_quickly
+from echomimic.models.precision import is_quick_in_bfloat16
 
-HALVES = [torch.float16, torch.bfloat16]
-
-
-@pytest.mark.parametrize("dtype", HALVES)
-def test_devices_other_than_cpus_are_quick_in_half_precision(dtype):
-    assert computes_quickly("cuda", dtype)
-    assert computes_quickly(torch.device("mps"), dtype)
+PROCESSOR = torch.backends.cpu.get_cpu_capability()
 
 
-def test_float32_is_what_a_cpu_is_quick_in():
-    assert computes_quickly("cpu", torch.float32)
+def test_devices_other_than_cpus_are_quick_in_bfloat16():
+    assert is_quick_in_bfloat16("cuda")
+    assert is_quick_in_bfloat16(torch.device("mps"))
 
 
-@pytest.mark.parametrize("dtype", HALVES)
-def test_a_cpu_without_the_library_for_half_precision_is_slow_in_it(dtype, monkeypatch):
+def test_a_cpu_without_the_library_for_it_is_slow_in_bfloat16(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not computes_quickly("cpu", dtype)
+    assert not is_quick_in_bfloat16("cpu")
 
 
-@pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="needs x86"
-)
+@pytest.mark.skipif(PROCESSOR not in ("AVX2", "AVX512"), reason="needs an x86 processor")
 def test_an_x86_processor_is_quick_in_bfloat16_if_it_has_avx512():
-    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    assert computes_quickly("cpu", torch.bfloat16) == has_avx512
+    assert is_quick_in_bfloat16("cpu") == (PROCESSOR == "AVX512")

@@ -204,7 +204,7 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
 
 def test_what_helps_against_losses_that_are_no_number_may_change(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
-    monkeypatch.setattr(loop, "computes_quickly", lambda *_: True)
+    monkeypatch.setattr(loop, "is_quick_in_bfloat16", lambda _: True)
     run(tmp_path, replace(OPTIONS, steps=10, mixed_precision="bf16"))
     run(tmp_path, replace(OPTIONS, learning_rate=0.001))
     assert "learning_rate is 0.001 from here on; it was 0.02." in caplog.text
@@ -212,12 +212,12 @@ def test_what_helps_against_losses_that_are_no_number_may_change(tmp_path, caplo
     assert sorted(losses(tmp_path)) == list(range(1, 21))
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(("precision", "quick"), [("bf16", False), ("fp16", False), ("fp16", True)])
 def test_a_processor_that_is_slow_in_half_precision_trains_in_float32(
-    tmp_path, caplog, monkeypatch, precision
+    tmp_path, caplog, monkeypatch, precision, quick
 ):
     run(tmp_path / "full")
-    monkeypatch.setattr(loop, "computes_quickly", lambda *_: False)
+    monkeypatch.setattr(loop, "is_quick_in_bfloat16", lambda _: quick)
     run(tmp_path / "half", replace(OPTIONS, mixed_precision=precision))
     assert f"no quick {precision}, so the stage trains in float32" in caplog.text
     assert same(weights(tmp_path / "full"), weights(tmp_path / "half"))
@@ -311,10 +311,10 @@ def test_advice_on_memory_names_only_what_acts_there():
 
 
 def test_advice_on_memory_leaves_out_half_precision_where_it_is_slow(monkeypatch):
-    for quick, said in ((True, True), (False, False)):
-        monkeypatch.setattr(stopping, "computes_quickly", lambda *_, quick=quick: quick)
-        assert ("bf16" in memory_advice("stage1", OPTIONS, "cpu")) is said
-        assert ("bf16" in making_advice("stage1", OPTIONS, "cpu")) is said
+    for quick in (True, False):
+        monkeypatch.setattr(stopping, "is_quick_in_bfloat16", lambda _, quick=quick: quick)
+        assert ("bf16" in memory_advice("stage1", OPTIONS, "cpu")) is quick
+        assert ("bf16" in making_advice("stage1", OPTIONS, "cpu")) is quick
 
 
 def test_the_log_begins_with_what_the_stage_is(tmp_path):

@@ -331,7 +331,7 @@ def test_memory_that_runs_out_while_clips_are_encoded_is_told_with_what_helps(
 
     clips = shutil.copytree(data, tmp_path / "clips", ignore=shutil.ignore_patterns(".cache"))
     monkeypatch.setattr(LatentCache, "_encode", greedy)
-    monkeypatch.setattr(stopping, "computes_quickly", lambda *_: True)
+    monkeypatch.setattr(stopping, "is_quick_in_bfloat16", lambda _: True)
     with pytest.raises(TrainingError, match="set bf16_cache") as raised:
         make_stage("stage1", RECIPE, clips, trained[0] / "models")
     assert "micro_batch" not in str(raised.value)

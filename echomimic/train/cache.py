@@ -18,7 +18,7 @@ from ..audio.whisper import AudioEncoder, encode_speech
 from ..config import LATENT_SCALE, STATES_PER_SECOND
 from ..errors import DatasetError
 from ..files import replacing
-from ..models.precision import computes_quickly
+from ..models.precision import is_quick_in_bfloat16
 from .arrays import forget, opened
 from .augmentation import AudioAugmentation, augment
 from .clips import Clip, is_held_out
@@ -43,7 +43,7 @@ class LatentCache:
     """
 
     def __init__(self, folder: Path, vae: AutoencoderKL, *, bf16: bool = False) -> None:
-        self._vae, self._bf16 = vae, bf16 and computes_quickly(vae.device, torch.bfloat16)
+        self._vae, self._bf16 = vae, bf16 and is_quick_in_bfloat16(vae.device)
         self.folder = folder / FOLDER / f"latents-{encoder_digest(vae)}"
 
     def fill(

@@ -19,7 +19,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor
 
 from ..errors import OptionsError, TrainingError
-from ..models.precision import computes_quickly
+from ..models.precision import is_quick_in_bfloat16
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .ema import EMA
 from .logs import Log
@@ -47,7 +47,6 @@ FREE = ("steps", "micro_batch", "workers", "log_every", "validate_every", "save_
 ADJUSTED = ("learning_rate", "mixed_precision")  # may change too, but what follows is another run
 MODELS = "models"  # folder of a run for its model files, beside those of its stages
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
 
 
@@ -237,10 +236,14 @@ class Run:
 
 
 def _with_quick_precision(options: StageOptions) -> StageOptions:
-    """The options in float32 where that is quicker: recipes are made for machines of all kinds."""
+    """The options in float32 where that is quicker: recipes are made for machines of all kinds.
+
+    On CPUs accelerate refuses fp16, whose losses it could not scale there.
+    """
     wanted, device = options.mixed_precision, this_process().device
-    impossible = wanted == "fp16" and device.type == "cpu"  # accelerate scales losses on GPUs only
-    if wanted == "no" or (computes_quickly(device, HALF[wanted]) and not impossible):
+    if device.type != "cpu" or wanted == "no":
+        return options
+    if wanted == "bf16" and is_quick_in_bfloat16(device):
         return options
     if this_process().is_main_process:
         log.warning("This CPU has no quick %s, so the stage trains in float32.", wanted)

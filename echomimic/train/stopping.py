@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import TrainingError, brief
 from ..files import is_disk_full
 from ..models.memory import is_out_of_memory
-from ..models.precision import computes_quickly
+from ..models.precision import is_quick_in_bfloat16
 from .recipe import StageOptions
 from .stage import Stage
 from .workers import worker_death
@@ -51,7 +51,7 @@ def memory_advice(stage: str, options: StageOptions, device: torch.device | str)
         ways.append(f"lower micro_batch ({now})")
     if stage in CHECKPOINTED and not options.gradient_checkpointing:
         ways.append("set gradient_checkpointing")
-    if options.mixed_precision == "no" and computes_quickly(device, torch.bfloat16):
+    if options.mixed_precision == "no" and is_quick_in_bfloat16(device):
         ways.append("use mixed_precision: bf16")
     return ", or ".join(ways or [LARGER])
 
@@ -61,7 +61,7 @@ def making_advice(stage: str, options: StageOptions, device: torch.device | str)
     can_halve = (
         stage in CHECKPOINTED
         and options.settings.get("bf16_cache") is not True
-        and computes_quickly(device, torch.bfloat16)
+        and is_quick_in_bfloat16(device)
     )
     return f"set bf16_cache, or {LARGER}" if can_halve else LARGER
 
